@@ -1,0 +1,67 @@
+//! The errors of this crate.
+
+use crate::DType;
+
+/// What can be wrong with stored numbers.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CoreError {
+    /// A type number that no known format has.
+    #[error("unknown tensor type {0}: this build reads the types listed in DType::ALL")]
+    UnknownType(u32),
+    /// The dimensions of a tensor multiply to more than memory can address.
+    #[error("tensor `{name}`: dimensions {shape:?} are too large to address")]
+    ShapeOverflow {
+        /// The tensor's name.
+        name: String,
+        /// Its dimensions, rows first.
+        shape: Vec<usize>,
+    },
+    /// The last dimension is not a whole number of blocks.
+    #[error(
+        "tensor `{name}`: a row of {columns} values cannot be stored as {dtype}, \
+         whose blocks hold {block} values each"
+    )]
+    RaggedRow {
+        /// The tensor's name.
+        name: String,
+        /// Values in a row.
+        columns: usize,
+        /// The stored type.
+        dtype: DType,
+        /// Values in a block of that type.
+        block: usize,
+    },
+    /// The bytes given for a tensor are not as many as its shape and type need.
+    #[error("tensor `{name}`: {expected} bytes expected for {dtype} {shape:?}, found {found}")]
+    SizeMismatch {
+        /// The tensor's name.
+        name: String,
+        /// The stored type.
+        dtype: DType,
+        /// Its dimensions, rows first.
+        shape: Vec<usize>,
+        /// Bytes that shape and type need.
+        expected: usize,
+        /// Bytes given.
+        found: usize,
+    },
+    /// A range that does not lie inside the storage.
+    #[error("bytes {offset}..{end} asked of a storage of {len} bytes", end = .offset.saturating_add(*.length))]
+    OutOfRange {
+        /// First byte asked for.
+        offset: usize,
+        /// Bytes asked for.
+        length: usize,
+        /// Bytes there are.
+        len: usize,
+    },
+    /// A file that could not be opened or mapped.
+    #[error("cannot read {path}: {source}", path = .path.display())]
+    Io {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,17 @@
+//! The door through which a loader asks for another type than the file's.
+
+use crate::{CoreError, DType, Tensor};
+
+/// Re-encodes weights while a model loads.
+///
+/// `dino-models` calls it and `dino-quant` implements it; neither knows the other.
+pub trait Requantize: Send + Sync {
+    /// The type that `tensor` is to be held in; `None` leaves it as it is.
+    fn target(&self, tensor: &Tensor) -> Option<DType>;
+
+    /// `tensor` encoded as `target`.
+    ///
+    /// # Errors
+    /// If the shape cannot be stored as `target`.
+    fn requantize(&self, tensor: &Tensor, target: DType) -> Result<Tensor, CoreError>;
+}

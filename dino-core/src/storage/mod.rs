@@ -1,0 +1,165 @@
+//! Bytes that are owned or mapped, cheap to share and to slice.
+
+mod aligned;
+mod mapped;
+
+use crate::CoreError;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use aligned::AlignedBytes;
+use mapped::MappedFile;
+
+/// A shared, immutable run of bytes.
+///
+/// Cloning and slicing copy nothing. Owned bytes start on a 64-byte boundary when they come from
+/// [`AlignedBytes`]; mapped ones keep the alignment that they have in the file.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    source: Source,
+    range: Range<usize>,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Vector(Arc<Vec<u8>>),
+    Aligned(Arc<AlignedBytes>),
+    Mapped(Arc<MappedFile>),
+}
+
+impl Storage {
+    /// Takes over `bytes`.
+    pub fn from_vec(bytes: Vec<u8>) -> Self {
+        let range = 0..bytes.len();
+        Self {
+            source: Source::Vector(Arc::new(bytes)),
+            range,
+        }
+    }
+
+    /// Takes over `bytes`, which start on a 64-byte boundary.
+    pub fn from_aligned(bytes: AlignedBytes) -> Self {
+        let range = 0..bytes.as_slice().len();
+        Self {
+            source: Source::Aligned(Arc::new(bytes)),
+            range,
+        }
+    }
+
+    /// Maps the file at `path`, reading nothing yet.
+    ///
+    /// The file must not be changed while it is mapped: a program that truncates it makes later reads fault.
+    ///
+    /// # Errors
+    /// [`CoreError::Io`] if it cannot be opened or mapped.
+    pub fn map(path: &Path) -> Result<Self, CoreError> {
+        let file = MappedFile::open(path).map_err(|source| CoreError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        let range = 0..file.as_slice().len();
+        Ok(Self {
+            source: Source::Mapped(Arc::new(file)),
+            range,
+        })
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        let all = match &self.source {
+            Source::Vector(bytes) => bytes.as_slice(),
+            Source::Aligned(bytes) => bytes.as_slice(),
+            Source::Mapped(file) => file.as_slice(),
+        };
+        &all[self.range.clone()]
+    }
+
+    /// How many bytes there are.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether there is no byte.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// Whether the bytes are pages of a file rather than memory of this process.
+    pub fn is_mapped(&self) -> bool {
+        matches!(self.source, Source::Mapped(_))
+    }
+
+    /// `length` bytes from `offset`, sharing this storage.
+    ///
+    /// # Errors
+    /// [`CoreError::OutOfRange`] if they do not all lie inside.
+    pub fn slice(&self, offset: usize, length: usize) -> Result<Self, CoreError> {
+        let end = offset.checked_add(length).filter(|&end| end <= self.len());
+        let Some(end) = end else {
+            return Err(CoreError::OutOfRange {
+                offset,
+                length,
+                len: self.len(),
+            });
+        };
+        let range = self.range.start + offset..self.range.start + end;
+        Ok(Self {
+            source: self.source.clone(),
+            range,
+        })
+    }
+
+    /// Tells the system that these bytes will be read soon. A hint: does nothing for owned bytes.
+    pub fn prefetch(&self) {
+        if let Source::Mapped(file) = &self.source {
+            file.prefetch(self.range.clone());
+        }
+    }
+
+    /// Lets the system drop the pages of these bytes from this process; a later read brings them back.
+    /// Does nothing for owned bytes. Pages shared with a neighbouring slice stay.
+    pub fn release(&self) {
+        if let Source::Mapped(file) = &self.source {
+            file.release(self.range.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn slices_share_and_stay_inside() {
+        let all = Storage::from_vec((0..10).collect());
+        let part = all.slice(2, 5).unwrap();
+        assert_eq!(part.as_slice(), [2, 3, 4, 5, 6]);
+        assert_eq!(part.slice(4, 1).unwrap().as_slice(), [6]);
+        assert!(matches!(
+            part.slice(4, 2),
+            Err(CoreError::OutOfRange { len: 5, .. })
+        ));
+        assert!(part.slice(usize::MAX, 2).is_err());
+    }
+
+    #[test]
+    fn a_mapped_file_survives_its_release() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let bytes: Vec<u8> = (0..20_000_u32).map(|i| (i % 251) as u8).collect();
+        file.write_all(&bytes).unwrap();
+        let mapped = Storage::map(file.path()).unwrap();
+        let part = mapped.slice(100, 15_000).unwrap();
+        part.prefetch();
+        assert_eq!(part.as_slice(), &bytes[100..15_100]);
+        part.release();
+        assert_eq!(mapped.as_slice(), bytes);
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Storage::map(Path::new("no/such/file.gguf")).unwrap_err();
+        assert!(error.to_string().contains("no/such/file.gguf"), "{error}");
+    }
+}

@@ -24,7 +24,7 @@ pub struct AlignedBytes {
 impl AlignedBytes {
     /// `len` bytes of zero. The system hands them out untouched: memory is taken when they are written.
     pub fn zeroed(len: usize) -> Self {
-        let lines = bytemuck::zeroed_vec(len.div_ceil(64));
+        let lines = bytemuck::allocation::zeroed_vec(len.div_ceil(64));
         Self { lines, len }
     }
 

@@ -81,17 +81,17 @@ impl DType {
         all
     };
 
-    fn facts(self) -> &'static Facts {
+    const fn facts(self) -> &'static Facts {
         &TABLE[self as usize]
     }
 
     /// The name that GGUF gives it, e.g. `"Q4_K"`.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         self.facts().name
     }
 
     /// The number that GGUF gives it.
-    pub fn gguf_id(self) -> u32 {
+    pub const fn gguf_id(self) -> u32 {
         self.facts().gguf
     }
 
@@ -114,12 +114,12 @@ impl DType {
     }
 
     /// Values in a block; 1 for the float types.
-    pub fn block_len(self) -> usize {
+    pub const fn block_len(self) -> usize {
         self.facts().values
     }
 
     /// Bytes in a block.
-    pub fn block_bytes(self) -> usize {
+    pub const fn block_bytes(self) -> usize {
         self.facts().bytes
     }
 

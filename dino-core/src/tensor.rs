@@ -148,7 +148,7 @@ impl Tensor {
     pub fn index(&self, index: usize) -> Result<Self, CoreError> {
         let count = self.shape.first().copied().unwrap_or(1).max(1);
         let bytes = self.storage.len() / count;
-        let offset = index.checked_mul(bytes).unwrap_or(usize::MAX);
+        let offset = index.saturating_mul(bytes);
         let storage = self.storage.slice(offset, bytes)?;
         let shape = self.shape.get(1..).unwrap_or_default();
         Self::new(

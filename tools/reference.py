@@ -10,7 +10,7 @@ import numpy as np
 from gguf import GGUFReader
 
 DEFAULT_MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
-CONTROL, USER_DEFINED = 3, 4  # values of tokenizer.ggml.token_type
+CONTROL = 3  # the value of tokenizer.ggml.token_type
 
 
 def model_argument(parser):
@@ -33,11 +33,11 @@ def load_model(path):
     return model.eval()
 
 
-def load_tokenizer(path):
+def load_tokenizer(path, parse_special=True):
     """The byte-level tokenizer of a SmolLM2 file, built from its tokens and merges as tokenizer.json of the original has it.
 
     Built here because transformers' own GGUF conversion leaves out the digit splitting that `tokenizer.ggml.pre =
-    smollm` stands for.
+    smollm` stands for. Without `parse_special` control tokens written in a text are text.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     data = metadata(path)
@@ -50,8 +50,9 @@ def load_tokenizer(path):
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
     ])
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True)
-                                  for token, kind in zip(tokens, kinds) if kind == CONTROL])
+    if parse_special:
+        tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True)
+                                      for token, kind in zip(tokens, kinds) if kind == CONTROL])
     return tokenizer
 
 

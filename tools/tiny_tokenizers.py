@@ -92,7 +92,6 @@ class SpmVocabulary:
         writer.add_add_eos_token(False)
         writer.add_add_space_prefix(True)
 
-    def encode(self, text, parse_special):
+    def encode(self, text):
         """Ids without `<s>`; sentencepiece never reads control tokens out of text, so only plain text is defined."""
-        assert not parse_special
         return self.processor.encode(text)

@@ -64,4 +64,14 @@ pub enum CoreError {
         /// The cause.
         source: std::io::Error,
     },
+    /// A [`Requantize`](crate::Requantize) could not store a weight as the type it was asked for.
+    #[error("tensor `{name}` cannot be stored as {dtype}: {source}")]
+    Requantize {
+        /// The tensor's name.
+        name: String,
+        /// The type asked for.
+        dtype: DType,
+        /// What the encoder says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }

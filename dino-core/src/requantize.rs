@@ -12,6 +12,7 @@ pub trait Requantize: Send + Sync {
     /// `tensor` encoded as `target`.
     ///
     /// # Errors
-    /// If the shape cannot be stored as `target`.
+    /// [`CoreError::Requantize`], with the encoder's own error as its source, if a value cannot be stored; those
+    /// of [`Tensor::byte_size`] if the shape cannot.
     fn requantize(&self, tensor: &Tensor, target: DType) -> Result<Tensor, CoreError>;
 }

@@ -1,1 +1,33 @@
-//! x
+//! How weights get small: encoders that turn f32 values into the block formats of [`dino_core::blocks`].
+//!
+//! [`quantize`] encodes a matrix; [`BlockRequantizer`] re-encodes the weights of a model while it loads.
+//!
+//! ```
+//! use dino_core::{DType, blocks};
+//! use dino_quant::quantize;
+//!
+//! let weights: Vec<f32> = (0..128).map(|i| (i as f32 * 0.1).sin()).collect();
+//! let stored = quantize(DType::Q8_0, 64, &weights)?; // 2 rows of 64 values
+//! assert_eq!(stored.len(), 2 * DType::Q8_0.row_bytes(64).unwrap());
+//!
+//! let mut values = vec![0.0; 128];
+//! blocks::dequantize(DType::Q8_0, &stored, &mut values);
+//! let largest_error = weights.iter().zip(&values).map(|(w, v)| (w - v).abs()).fold(0.0, f32::max);
+//! assert!(largest_error < 0.5 / 127.0 + 0.001);
+//!
+//! // What cannot be stored is refused by its place.
+//! let error = quantize(DType::F16, 64, &[1e6; 64]).unwrap_err();
+//! assert!(error.to_string().starts_with("row 0, column 0: 1000000 is too large for F16"));
+//! # Ok::<(), dino_quant::QuantError>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod encode;
+mod error;
+mod quantize;
+mod requantizer;
+
+pub use error::QuantError;
+pub use quantize::{can_encode, quantize, quantize_row};
+pub use requantizer::BlockRequantizer;

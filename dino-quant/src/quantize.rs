@@ -1,0 +1,122 @@
+//! Rows and matrices of f32 to runs of blocks.
+
+use crate::QuantError;
+use crate::encode::Encode;
+use dino_core::blocks::{BF16, F16, F32, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+use dino_core::{DType, cast};
+use rayon::prelude::*;
+
+/// Whether [`quantize`] can write `dtype`.
+pub fn can_encode(dtype: DType) -> bool {
+    encoder(dtype).is_ok()
+}
+
+/// `values`, rows of `columns` each, encoded as `dtype`; rows in parallel.
+///
+/// # Errors
+/// If there is no encoder for `dtype`, a row is not a whole number of blocks, or a value cannot be stored.
+///
+/// # Panics
+/// If `values` are not a whole number of rows.
+pub fn quantize(dtype: DType, columns: usize, values: &[f32]) -> Result<Vec<u8>, QuantError> {
+    let row_bytes = row_bytes(dtype, columns)?;
+    let encode = encoder(dtype)?;
+    let rows = values.len().checked_div(columns).unwrap_or(0);
+    assert_eq!(
+        rows * columns,
+        values.len(),
+        "values are not whole rows of {columns}"
+    );
+    let mut bytes = vec![0; rows * row_bytes];
+    if rows > 0 {
+        bytes
+            .par_chunks_exact_mut(row_bytes)
+            .zip(values.par_chunks_exact(columns))
+            .enumerate()
+            .try_for_each(|(row, (out, values))| encode(values, out).map_err(|e| e.in_row(row)))?;
+    }
+    Ok(bytes)
+}
+
+/// One row of values encoded as `dtype` into `out`; errors call it row 0.
+///
+/// # Errors
+/// As [`quantize`].
+///
+/// # Panics
+/// If `out` is not as long as the encoded row.
+pub fn quantize_row(dtype: DType, values: &[f32], out: &mut [u8]) -> Result<(), QuantError> {
+    let encode = encoder(dtype)?;
+    assert_eq!(out.len(), row_bytes(dtype, values.len())?, "bytes of a row");
+    encode(values, out)
+}
+
+/// Bytes of a row of `columns` values as `dtype`.
+fn row_bytes(dtype: DType, columns: usize) -> Result<usize, QuantError> {
+    dtype.row_bytes(columns).ok_or(QuantError::RaggedRow {
+        columns,
+        dtype,
+        block: dtype.block_len(),
+    })
+}
+
+/// Encodes a row of whole blocks into as many bytes as they take.
+type RowEncoder = fn(&[f32], &mut [u8]) -> Result<(), QuantError>;
+
+fn encoder(dtype: DType) -> Result<RowEncoder, QuantError> {
+    Ok(match dtype {
+        DType::F32 => encode_row::<F32>,
+        DType::F16 => encode_row::<F16>,
+        DType::BF16 => encode_row::<BF16>,
+        DType::Q4_0 => encode_row::<Q4_0>,
+        DType::Q4_1 => encode_row::<Q4_1>,
+        DType::Q5_0 => encode_row::<Q5_0>,
+        DType::Q5_1 => encode_row::<Q5_1>,
+        DType::Q8_0 => encode_row::<Q8_0>,
+        _ => return Err(QuantError::NoEncoder(dtype)),
+    })
+}
+
+fn encode_row<B: Encode>(values: &[f32], out: &mut [u8]) -> Result<(), QuantError> {
+    let (dtype, length) = (B::DTYPE, B::DTYPE.block_len());
+    let Some(blocks) = cast::blocks_mut::<B>(out) else {
+        panic!("a row's bytes are not a whole number of {dtype} blocks");
+    };
+    let mut decoded = vec![0.0; length];
+    let runs = blocks.iter_mut().zip(values.chunks_exact(length));
+    for (index, (block, values)) in runs.enumerate() {
+        *block = B::encode(values);
+        block.dequantize(&mut decoded);
+        // A scale that became infinite as f16 shows in what reads back.
+        if !all_finite(values) || !all_finite(&decoded) {
+            return Err(fault(values, index * length, dtype));
+        }
+    }
+    Ok(())
+}
+
+fn all_finite(values: &[f32]) -> bool {
+    values.iter().all(|x| x.is_finite())
+}
+
+/// Names the value that keeps the block of `values`, which starts at column `start`, from being stored.
+fn fault(values: &[f32], start: usize, dtype: DType) -> QuantError {
+    let magnitude = |x: f32| if x.is_nan() { f32::INFINITY } else { x.abs() };
+    let mut worst = 0;
+    for (i, &value) in values.iter().enumerate() {
+        if magnitude(value) > magnitude(values[worst]) {
+            worst = i;
+        }
+    }
+    let (row, column, value) = (0, start + worst, values[worst]);
+    if value.is_finite() {
+        QuantError::TooLarge {
+            row,
+            column,
+            value,
+            dtype,
+        }
+    } else {
+        QuantError::NotFinite { row, column, value }
+    }
+}

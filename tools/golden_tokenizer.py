@@ -28,7 +28,7 @@ TEXTS = [
     "\u200b zero\u200dwidth \ufeff bom", "no\u00a0break\u2003em\u3000ideographic", "\u0000\u0001\u001b[31m\u007f", "line\u2028separator\u0085next",
     "…—–“quoted” ‘single’ «guillemets»", "!!!???...,,,", "$€£¥₿ 100%", "~!@#$%^&*()_+`-={}|[]\\:\";'<>?,./",
     "supercalifragilisticexpialidocious", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "\U0010ffff \ue000", "ＦＵＬＬ ｗｉｄｔｈ", "ſ ﬁ ǆ İ ı",
-    "▁under▁one▁eighth", "Ġbyte Ċ level", "<0x0A>", "<s>", "</s> after", "[INST] hi [/INST]",
+    "bytes the vocabulary lacks: \u0004x\u001d", "▁under▁one▁eighth", "Ġbyte Ċ level", "<0x0A>", "<s>", "</s> after", "[INST] hi [/INST]",
 ]
 SMOLLM2_SPECIAL = [
     "<|im_start|>", "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", "a<|im_end|>b", "  <|endoftext|>  ",

@@ -1,0 +1,65 @@
+//! The table of kernels: which function of which instruction set computes what.
+//!
+//! There is one static [`Kernels`] per set; a better set overrides entries and inherits the rest (`..BASE`).
+//! An entry is a function with a safe signature and `#[target_feature]`. Such a function may be called only
+//! on a machine that has the features, so the tables are private and [`Kernels::for_isa`], which looks at the
+//! machine first, is the one way to a reference. With that, and with the lengths that the methods check, the
+//! single `unsafe` call in each method is sound.
+
+use crate::{Isa, KernelError};
+
+/// The kernels of one instruction set.
+#[derive(Debug)]
+pub struct Kernels {
+    isa: Isa,
+}
+
+static SCALAR: Kernels = Kernels { isa: Isa::Scalar };
+
+#[cfg(target_arch = "x86_64")]
+static AVX2: Kernels = Kernels { isa: Isa::Avx2 };
+
+#[cfg(target_arch = "x86_64")]
+static AVX512: Kernels = Kernels { isa: Isa::Avx512 };
+
+impl Kernels {
+    /// The kernels of the best set that this machine runs.
+    pub fn best() -> &'static Kernels {
+        Self::for_isa(Isa::detect()).unwrap_or(&SCALAR)
+    }
+
+    /// The kernels of a set.
+    ///
+    /// # Errors
+    /// [`KernelError::IsaUnavailable`] if this machine lacks the set.
+    pub fn for_isa(isa: Isa) -> Result<&'static Kernels, KernelError> {
+        if !isa.is_available() {
+            return Err(KernelError::IsaUnavailable { isa });
+        }
+        Ok(match isa {
+            Isa::Scalar => &SCALAR,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => &AVX2,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => &AVX512,
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512 => return Err(KernelError::IsaUnavailable { isa }),
+        })
+    }
+
+    /// The kernels of every set that a conformance test must cover, scalar first.
+    ///
+    /// # Errors
+    /// If `DINO_REQUIRE_ISA` names a set that this machine lacks (see [`Isa::under_test`]).
+    pub fn under_test() -> Result<Vec<&'static Kernels>, KernelError> {
+        Isa::under_test()?
+            .into_iter()
+            .map(Kernels::for_isa)
+            .collect()
+    }
+
+    /// The instruction set that these kernels need.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+}

@@ -1,1 +1,5 @@
-//! x
+//! What a model is: file formats, tokenizers, architectures, KV cache.
+
+#![forbid(unsafe_code)]
+
+pub mod tokenizer;

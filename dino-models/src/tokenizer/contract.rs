@@ -1,0 +1,53 @@
+//! What every tokenizer can do.
+
+use std::borrow::Cow;
+
+use super::{SpecialTokens, TextDecoder, TokenizerError};
+
+/// How [`Tokenizer::encode`] treats special tokens. The default leaves the text as plain text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EncodeOptions {
+    /// Add the tokens that the model wants around a text (most often one that begins it).
+    pub add_special: bool,
+    /// Turn the texts of control tokens, such as `<|im_start|>`, into their ids. Switch this on for rendered chat
+    /// templates alone: a user who types such a text could otherwise speak for the system.
+    pub parse_special: bool,
+}
+
+/// Turns text into token ids and back.
+pub trait Tokenizer: Send + Sync {
+    /// The ids of `text`.
+    ///
+    /// # Errors
+    /// The text is longer than 4 GiB or has a byte that the vocabulary cannot express.
+    fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>, TokenizerError>;
+
+    /// The bytes that `token` stands for; they need not be whole characters. For special tokens, their text.
+    ///
+    /// # Errors
+    /// `token` is not of the vocabulary.
+    fn token_bytes(&self, token: u32) -> Result<Cow<'_, [u8]>, TokenizerError>;
+
+    /// Number of tokens; ids are `0..vocab_size`.
+    fn vocab_size(&self) -> usize;
+
+    /// The tokens with a role, and how the vocabulary wants to be used.
+    fn special(&self) -> &SpecialTokens;
+
+    /// Whether `token` steers the model rather than stand for text; false for ids outside the vocabulary.
+    fn is_special(&self, token: u32) -> bool;
+
+    /// Whether a model that emits `token` has said all it has to say.
+    fn is_end_of_generation(&self, token: u32) -> bool;
+
+    /// The id of the token that is written `text`: the name of a special token, or the very text of a plain one.
+    fn token_id(&self, text: &str) -> Option<u32>;
+
+    /// The text of `tokens`, special ones left out, bytes that are no character as U+FFFD.
+    ///
+    /// # Errors
+    /// An id is not of the vocabulary.
+    fn decode(&self, tokens: &[u32]) -> Result<String, TokenizerError> {
+        TextDecoder::whole().decode(self, tokens)
+    }
+}

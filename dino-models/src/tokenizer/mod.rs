@@ -1,0 +1,34 @@
+//! Text to token ids and back, for the vocabularies that model files carry.
+//!
+//! A file brings a vocabulary, not a program: token texts with a kind each, merges or scores, and the name of a
+//! pre-tokenizer. From these [`VocabularyTokenizer`] is built, in four rooms:
+//!
+//! 1. `partition` cuts the text at special and added tokens, so that only plain text is left between them;
+//! 2. `pretokenizer` cuts plain text into words (byte-level vocabularies alone), as [`PreTokenizer::names`] lists;
+//! 3. `byte_level` or `sentence_piece` merges the letters of a word into tokens;
+//! 4. [`TextDecoder`] goes the other way, a token at a time, and never yields half a character.
+//!
+//! Everything is linear in the text (times a logarithm), whatever the text and the vocabulary are.
+
+mod byte_level;
+mod contract;
+mod decoder;
+mod error;
+mod kind;
+mod merge;
+mod partition;
+mod pretokenizer;
+mod recipes;
+mod sentence_piece;
+mod special;
+mod vocabulary;
+mod vocabulary_tokenizer;
+
+pub use contract::{EncodeOptions, Tokenizer};
+pub use decoder::{SpecialText, TextDecoder};
+pub use error::TokenizerError;
+pub use kind::TokenKind;
+pub use pretokenizer::PreTokenizer;
+pub use special::SpecialTokens;
+pub use vocabulary::VocabularyData;
+pub use vocabulary_tokenizer::VocabularyTokenizer;

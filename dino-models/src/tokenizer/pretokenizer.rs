@@ -1,0 +1,166 @@
+//! Cuts plain text into the words within which letters are merged.
+
+use regex_automata::meta::Regex;
+use regex_automata::{Input, PatternID};
+
+use super::TokenizerError;
+use super::recipes::{Cut, RECIPES, Recipe, Spaces};
+
+/// A named way to cut text into words, such as `llama-bpe`. Linear in the text.
+#[derive(Debug)]
+pub struct PreTokenizer {
+    cuts: Vec<Cutter>,
+    whole_words: bool,
+    add_bos: bool,
+}
+
+#[derive(Debug)]
+struct Cutter {
+    regex: Regex,
+    /// The pattern for white space whose last character belongs to the next word.
+    leave_last: Option<PatternID>,
+}
+
+impl PreTokenizer {
+    /// The pre-tokenizer that goes by `name` in `tokenizer.ggml.pre`.
+    ///
+    /// # Errors
+    /// The name is not one of [`PreTokenizer::names`].
+    pub fn new(name: &str) -> Result<Self, TokenizerError> {
+        let unknown = || TokenizerError::UnknownPreTokenizer {
+            found: name.to_owned(),
+            known: Self::names().collect(),
+        };
+        let recipe = RECIPES
+            .iter()
+            .find(|recipe| recipe.names.contains(&name))
+            .ok_or_else(unknown)?;
+        Ok(Self::from_recipe(recipe))
+    }
+
+    /// The names that are known.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        RECIPES.iter().flat_map(|recipe| recipe.names).copied()
+    }
+
+    /// The words of `text`, in order; concatenated, they are `text`.
+    pub fn split<'t>(&self, text: &'t str) -> Vec<&'t str> {
+        let mut words = vec![text];
+        for cutter in &self.cuts {
+            let mut pieces = Vec::with_capacity(words.len() * 2);
+            for word in words {
+                cutter.split(word, &mut pieces);
+            }
+            words = pieces;
+        }
+        words
+    }
+
+    /// Whether a word that is a token is that token, whatever the merges say.
+    pub(super) fn whole_words(&self) -> bool {
+        self.whole_words
+    }
+
+    /// Whether texts begin with a token where the file does not say.
+    pub(super) fn add_bos(&self) -> bool {
+        self.add_bos
+    }
+
+    fn from_recipe(recipe: &Recipe) -> Self {
+        PreTokenizer {
+            cuts: recipe.cuts.iter().map(Cutter::new).collect(),
+            whole_words: recipe.whole_words,
+            add_bos: recipe.add_bos,
+        }
+    }
+}
+
+impl Cutter {
+    fn new(cut: &Cut) -> Self {
+        let mut patterns = cut.alternatives.to_vec();
+        if cut.spaces == Spaces::LeaveLast {
+            patterns.push(r"\s+");
+        }
+        Cutter {
+            // The patterns are constants of this crate, each compiled by a test.
+            regex: Regex::new_many(&patterns)
+                .expect("the table of pre-tokenizers holds valid patterns"),
+            leave_last: (cut.spaces == Spaces::LeaveLast)
+                .then(|| PatternID::must(patterns.len() - 1)),
+        }
+    }
+
+    fn split<'t>(&self, text: &'t str, pieces: &mut Vec<&'t str>) {
+        let mut push = |piece: &'t str| {
+            if !piece.is_empty() {
+                pieces.push(piece);
+            }
+        };
+        let mut start = 0;
+        while let Some(found) = self.regex.search(&Input::new(text).range(start..)) {
+            let mut end = found.end();
+            if Some(found.pattern()) == self.leave_last {
+                end = leave_last(text, found.range());
+            }
+            push(&text[start..found.start()]);
+            push(&text[found.start()..end]);
+            start = end;
+        }
+        push(&text[start..]);
+    }
+}
+
+/// Where a run of white space ends if its last character belongs to the word after it.
+fn leave_last(text: &str, run: std::ops::Range<usize>) -> usize {
+    let last = text[run.clone()]
+        .char_indices()
+        .next_back()
+        .map_or(0, |(offset, _)| offset);
+    if run.end < text.len() && last > 0 {
+        run.start + last
+    } else {
+        run.end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pattern_compiles_and_loses_nothing() {
+        let text = "I'LL  say:\r\n\n  12345 caf\u{e9}s, \u{4f60}\u{597d}!\t\u{a0}\u{1f600}  ";
+        for name in PreTokenizer::names() {
+            let words = PreTokenizer::new(name).unwrap().split(text);
+            assert_eq!(words.concat(), text, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = PreTokenizer::names().collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn white_space_leaves_its_last_character_to_the_next_word() {
+        let split = |text| PreTokenizer::new("gpt-2").unwrap().split(text);
+        assert_eq!(split("a   b"), ["a", "  ", " b"]);
+        assert_eq!(split("a\n\nb  "), ["a", "\n", "\n", "b", "  "]);
+        let split = |text| PreTokenizer::new("llama-bpe").unwrap().split(text);
+        assert_eq!(
+            split("a \n\n  b 1234"),
+            ["a", " \n\n", " ", " b", " ", "123", "4"]
+        );
+    }
+
+    #[test]
+    fn an_unknown_name_is_an_error_that_lists_the_known_ones() {
+        let error = PreTokenizer::new("nobody").unwrap_err().to_string();
+        assert!(
+            error.contains("nobody") && error.contains("llama-bpe"),
+            "{error}"
+        );
+    }
+}

@@ -1,1 +1,3 @@
 //! Criterion benches of dino-llm.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,26 @@
+//! File formats: from the bytes of a file to typed [`Metadata`] and named [`Weights`].
+//!
+//! [`ModelFile::open`] looks at the first bytes and calls the parser they ask for. Whatever the format, the rest
+//! of the program sees the same two things, and both *record what was read*: a key or a tensor that nobody asked
+//! for is how a loader notices that it would compute something else than the file means.
+//!
+//! The bytes are hostile: every length is checked against what is left, nothing is allocated because a header
+//! claims it, and every failure is a [`FormatError`] that names the place.
+
+mod array;
+mod convert;
+mod error;
+pub mod gguf;
+mod metadata;
+mod model_file;
+mod sniff;
+mod value;
+mod weights;
+
+pub use array::{Array, ScalarArray, StringArray};
+pub use convert::FromValue;
+pub use error::FormatError;
+pub use metadata::{Metadata, Scoped};
+pub use model_file::ModelFile;
+pub use value::{Value, ValueType};
+pub use weights::Weights;

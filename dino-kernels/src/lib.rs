@@ -12,12 +12,24 @@
 mod compute;
 mod error;
 mod isa;
+mod kv;
 pub mod ops;
+mod output;
+mod packed;
 mod pool;
+mod quantized;
+mod scalar;
 mod table;
+#[cfg(test)]
+mod testing;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use compute::Compute;
 pub use error::KernelError;
 pub use isa::Isa;
+pub use kv::{KvLayout, KvPage, KvType, PAGE};
+pub use packed::{PackError, PackedWeight};
 pub use pool::{DisjointMut, ThreadPool};
+pub use quantized::QuantizedRows;
 pub use table::Kernels;

@@ -6,21 +6,43 @@
 //! machine first, is the one way to a reference. With that, and with the lengths that the methods check, the
 //! single `unsafe` call in each method is sound.
 
-use crate::{Isa, KernelError};
+mod attention;
+mod linear;
+
+pub(crate) use attention::{AttentionKernels, KvElement, Softness};
+pub(crate) use linear::{FloatTask, LinearKernels, QuantizedTask};
+
+#[cfg(target_arch = "x86_64")]
+use crate::x86::avx2;
+use crate::{Isa, KernelError, scalar};
 
 /// The kernels of one instruction set.
 #[derive(Debug)]
 pub struct Kernels {
     isa: Isa,
+    linear: LinearKernels,
+    attention: AttentionKernels,
 }
 
-static SCALAR: Kernels = Kernels { isa: Isa::Scalar };
+static SCALAR: Kernels = Kernels {
+    isa: Isa::Scalar,
+    linear: scalar::linear::TABLE,
+    attention: scalar::attention::TABLE,
+};
 
 #[cfg(target_arch = "x86_64")]
-static AVX2: Kernels = Kernels { isa: Isa::Avx2 };
+static AVX2: Kernels = Kernels {
+    isa: Isa::Avx2,
+    linear: avx2::linear::TABLE,
+    attention: avx2::attention::TABLE,
+};
 
 #[cfg(target_arch = "x86_64")]
-static AVX512: Kernels = Kernels { isa: Isa::Avx512 };
+static AVX512: Kernels = Kernels {
+    isa: Isa::Avx512,
+    linear: avx2::linear::TABLE,
+    attention: avx2::attention::TABLE,
+};
 
 impl Kernels {
     /// The kernels of the best set that this machine runs.

@@ -2,3 +2,9 @@
 //!
 //! Activations are views of shape `[tokens, features]` in standard layout. A shape that does not fit is a
 //! caller's bug and panics; what a user's data can get wrong is a [`KernelError`](crate::KernelError).
+
+mod attention;
+mod linear;
+
+pub use attention::{Attention, AttentionSpan, append, attend};
+pub use linear::{Linear, LinearInput, linear};

@@ -1,0 +1,197 @@
+//! Linear layers: `output = input · weightᵀ`, for one row and for many.
+
+use crate::output::Output;
+use crate::packed::PackedWeight;
+use crate::table::{FloatTask, QuantizedTask};
+use crate::{Compute, QuantizedRows};
+use ndarray::{ArrayView2, ArrayViewMut2};
+use std::ops::Range;
+
+/// The rows that linear layers read, `[tokens, in_features]`.
+#[derive(Clone, Copy)]
+pub struct LinearInput<'a> {
+    rows: ArrayView2<'a, f32>,
+    quantized: Option<&'a QuantizedRows>,
+}
+
+impl<'a> LinearInput<'a> {
+    /// Multiplies in f32: quantized weights are widened first. Slow and precise.
+    pub fn precise(rows: ArrayView2<'a, f32>) -> Self {
+        Self {
+            rows,
+            quantized: None,
+        }
+    }
+
+    /// Multiplies quantized weights by 8-bit rows (f32 ones still by f32 rows).
+    ///
+    /// # Panics
+    /// If `quantized` does not have the shape of `rows`.
+    pub fn quantized(rows: ArrayView2<'a, f32>, quantized: &'a QuantizedRows) -> Self {
+        assert_eq!(
+            rows.dim(),
+            (quantized.tokens(), quantized.columns()),
+            "the same rows twice"
+        );
+        Self {
+            rows,
+            quantized: Some(quantized),
+        }
+    }
+}
+
+/// One layer's weight, and where its result goes.
+pub struct Linear<'a> {
+    weight: &'a PackedWeight,
+    output: Output<'a>,
+}
+
+impl<'a> Linear<'a> {
+    /// Stores the result, plus `bias` (`[out_features]`), in `output` (`[tokens, out_features]`).
+    ///
+    /// # Panics
+    /// If shapes do not fit or `output` is not in standard layout.
+    pub fn store(
+        weight: &'a PackedWeight,
+        bias: Option<&'a [f32]>,
+        output: ArrayViewMut2<'a, f32>,
+    ) -> Self {
+        assert_eq!(
+            output.ncols(),
+            weight.rows(),
+            "out_features of weight and output"
+        );
+        Self {
+            weight,
+            output: Output::new(output, bias, false),
+        }
+    }
+
+    /// Adds the result, plus `bias`, to `output`: the residual connection for free.
+    ///
+    /// # Panics
+    /// If shapes do not fit or `output` is not in standard layout.
+    pub fn add(
+        weight: &'a PackedWeight,
+        bias: Option<&'a [f32]>,
+        output: ArrayViewMut2<'a, f32>,
+    ) -> Self {
+        assert_eq!(
+            output.ncols(),
+            weight.rows(),
+            "out_features of weight and output"
+        );
+        Self {
+            weight,
+            output: Output::new(output, bias, true),
+        }
+    }
+}
+
+/// Runs `layers`, which share their input, as one parallel region.
+///
+/// # Panics
+/// If shapes do not fit.
+pub fn linear(compute: &Compute, input: LinearInput<'_>, layers: &[Linear<'_>]) {
+    let tokens = input.rows.nrows();
+    for layer in layers {
+        assert_eq!(
+            layer.weight.columns(),
+            input.rows.ncols(),
+            "in_features of weight and input"
+        );
+        assert_eq!(layer.output.tokens(), tokens, "rows of input and output");
+    }
+    if tokens == 0 {
+        return;
+    }
+    let plan = Plan::new(layers, tokens);
+    compute.pool.run(plan.tasks(layers), |task| {
+        let (layer, groups) = plan.task(layers, task);
+        run_groups(compute, input, &layers[layer], groups);
+    });
+}
+
+/// How the groups of several layers are cut into tasks.
+struct Plan {
+    groups_a_task: usize,
+}
+
+impl Plan {
+    /// Multiplications that are worth a task of their own: some microseconds of work.
+    const WORK: usize = 1 << 18;
+
+    fn new(layers: &[Linear<'_>], tokens: usize) -> Self {
+        let work = layers
+            .iter()
+            .map(|l| tokens * l.weight.columns() * l.weight.lanes());
+        let work = work.max().unwrap_or(1).max(1);
+        Self {
+            groups_a_task: (Self::WORK / work).clamp(1, 64),
+        }
+    }
+
+    fn tasks_of(&self, layer: &Linear<'_>) -> usize {
+        layer.weight.groups().div_ceil(self.groups_a_task)
+    }
+
+    fn tasks(&self, layers: &[Linear<'_>]) -> usize {
+        layers.iter().map(|layer| self.tasks_of(layer)).sum()
+    }
+
+    fn task(&self, layers: &[Linear<'_>], mut task: usize) -> (usize, Range<usize>) {
+        let mut index = 0;
+        while task >= self.tasks_of(&layers[index]) {
+            task -= self.tasks_of(&layers[index]);
+            index += 1;
+        }
+        let start = task * self.groups_a_task;
+        (
+            index,
+            start..(start + self.groups_a_task).min(layers[index].weight.groups()),
+        )
+    }
+}
+
+fn run_groups(compute: &Compute, input: LinearInput<'_>, layer: &Linear<'_>, groups: Range<usize>) {
+    let Linear { weight, output } = layer;
+    match input.quantized {
+        Some(input) if weight.dtype().is_quantized() => {
+            compute.kernels.quantized(&QuantizedTask {
+                weight,
+                groups,
+                input,
+                output,
+            });
+        }
+        _ => {
+            let input = input.rows.to_slice().expect("an input in standard layout");
+            let mut panel = Vec::new();
+            if weight.dtype().is_quantized() {
+                panel.resize(weight.columns() * weight.lanes(), 0.0);
+            }
+            for index in groups {
+                let group = if panel.is_empty() {
+                    weight.float_group(index)
+                } else {
+                    weight.unpack_group(index, &mut panel);
+                    crate::packed::FloatGroup::F32(&panel)
+                };
+                let (lanes, columns) = (weight.lanes(), weight.columns());
+                let first = index * lanes;
+                compute.kernels.float(&FloatTask {
+                    group,
+                    first,
+                    lanes,
+                    columns,
+                    input,
+                    output,
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "linear_tests.rs"]
+mod tests;

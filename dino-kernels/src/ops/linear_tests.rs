@@ -1,0 +1,189 @@
+//! Linear layers of every instruction set against the scalar reference and against f64.
+
+use super::{Linear, LinearInput, linear};
+use crate::testing::{Random, random_tensor};
+use crate::{Compute, Kernels, PackedWeight, QuantizedRows, ThreadPool};
+use dino_core::{DType, Tensor};
+use ndarray::Array2;
+
+fn compute(kernels: &'static Kernels) -> Compute {
+    Compute {
+        kernels,
+        pool: ThreadPool::new(2).unwrap(),
+    }
+}
+
+fn run(compute: &Compute, tensor: &Tensor, input: &Array2<f32>, precise: bool) -> Array2<f32> {
+    let weight = PackedWeight::pack(tensor, compute.kernels.lanes(), &compute.pool).unwrap();
+    let mut output = Array2::from_elem((input.nrows(), tensor.rows()), f32::NAN);
+    let mut quantized = QuantizedRows::new();
+    let rows = if precise {
+        LinearInput::precise(input.view())
+    } else {
+        quantized.fill(compute, input.view());
+        LinearInput::quantized(input.view(), &quantized)
+    };
+    linear(
+        compute,
+        rows,
+        &[Linear::store(&weight, None, output.view_mut())],
+    );
+    output
+}
+
+fn random_rows(rows: usize, columns: usize, random: &mut Random) -> Array2<f32> {
+    Array2::from_shape_fn((rows, columns), |_| random.value())
+}
+
+/// `Σ |w x|` of each output: what rounding errors are measured against.
+fn magnitudes(tensor: &Tensor, input: &Array2<f32>) -> Array2<f32> {
+    input
+        .mapv(f32::abs)
+        .dot(&tensor.to_array().unwrap().mapv(f32::abs).t())
+}
+
+/// Each set gives what scalar code gives, for all types, ragged row counts and numbers of tokens.
+#[test]
+fn every_set_agrees_with_scalar() {
+    let scalar = compute(Kernels::for_isa(crate::Isa::Scalar).unwrap());
+    let mut random = Random::new(1);
+    for kernels in Kernels::under_test().unwrap() {
+        let compute = compute(kernels);
+        for dtype in DType::ALL {
+            for (rows, tokens) in [(1, 1), (8, 2), (17, 3), (33, 4), (40, 7), (5, 13), (16, 1)] {
+                let columns = 3 * dtype.block_len().max(32);
+                let tensor = random_tensor(dtype, rows, columns, &mut random);
+                let input = random_rows(tokens, columns, &mut random);
+                let bounds = magnitudes(&tensor, &input);
+                for precise in [false, true] {
+                    let expected = run(&scalar, &tensor, &input, precise);
+                    let found = run(&compute, &tensor, &input, precise);
+                    for ((at, expected), found) in expected.indexed_iter().zip(&found) {
+                        // Each of `columns` sums rounds once; offsets make 4-bit sums up to 16 × larger.
+                        let bound = columns as f32 * f32::EPSILON * bounds[at] * 4.0 + 1e-6;
+                        assert!(
+                            (expected - found).abs() <= bound,
+                            "{:?} {dtype} {rows}×{columns}, {tokens} tokens, precise {precise}, {at:?}: \
+                             {expected} expected, {found} found",
+                            kernels.isa()
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The precise path is a plain product with the dequantized weight; the 8-bit one is near it.
+#[test]
+fn both_paths_multiply() {
+    let mut random = Random::new(2);
+    for kernels in Kernels::under_test().unwrap() {
+        let compute = compute(kernels);
+        for dtype in DType::ALL {
+            let tensor = random_tensor(dtype, 24, 512, &mut random);
+            let input = random_rows(5, 512, &mut random);
+            let expected = input.dot(&tensor.to_array().unwrap().t());
+            let bounds = magnitudes(&tensor, &input);
+            for (precise, tolerance) in [(true, 1e-5), (false, 1.0 / 127.0)] {
+                let found = run(&compute, &tensor, &input, precise);
+                for ((at, expected), found) in expected.indexed_iter().zip(&found) {
+                    let bound = tolerance * bounds[at];
+                    assert!(
+                        (expected - found).abs() <= bound,
+                        "{dtype} {expected} {found}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Codes of every set are the scalar ones to the bit, ties and zero rows included.
+#[test]
+fn quantized_rows_are_the_same_on_every_set() {
+    let scalar = compute(Kernels::for_isa(crate::Isa::Scalar).unwrap());
+    let mut random = Random::new(3);
+    let mut input = random_rows(40, 96, &mut random);
+    input.row_mut(3).fill(0.0);
+    for (k, x) in input.row_mut(4).iter_mut().enumerate() {
+        *x = if k == 0 { 127.0 } else { k as f32 + 0.5 };
+    }
+    let mut expected = QuantizedRows::new();
+    expected.fill(&scalar, input.view());
+    for kernels in Kernels::under_test().unwrap() {
+        let mut found = QuantizedRows::new();
+        found.fill(&compute(kernels), input.view());
+        for token in 0..40 {
+            let (expected, found) = (expected.row(token), found.row(token));
+            assert_eq!(expected.codes, found.codes);
+            assert_eq!(expected.scales, found.scales);
+            assert_eq!(expected.sums, found.sums);
+            assert_eq!(expected.half_sums, found.half_sums);
+        }
+    }
+}
+
+/// Extreme codes meet extreme inputs without overflow.
+#[test]
+fn the_largest_codes_do_not_overflow() {
+    for kernels in Kernels::under_test().unwrap() {
+        let compute = compute(kernels);
+        for dtype in DType::ALL.into_iter().filter(|dtype| dtype.is_quantized()) {
+            let mut random = Random::new(4);
+            let columns = dtype.block_len().max(64);
+            let tensor = random_tensor(dtype, 8, columns, &mut random);
+            for fill in [0x00, 0x7f, 0x80, 0xff] {
+                let mut bytes = tensor.storage().as_slice().to_vec();
+                let head = random_tensor(dtype, 8, columns, &mut random);
+                for (block, head) in bytes
+                    .chunks_exact_mut(dtype.block_bytes())
+                    .zip(head.storage().as_slice().chunks_exact(dtype.block_bytes()))
+                {
+                    let codes = crate::packed::codes_of(dtype);
+                    block.copy_from_slice(head);
+                    block[codes].fill(fill);
+                }
+                let storage = dino_core::Storage::from_vec(bytes);
+                let tensor = Tensor::new("full", dtype, &[8, columns], storage).unwrap();
+                let input = Array2::from_elem((4, columns), 1.0);
+                let expected = input.dot(&tensor.to_array().unwrap().t());
+                let bounds = magnitudes(&tensor, &input);
+                let found = run(&compute, &tensor, &input, false);
+                for ((at, expected), found) in expected.indexed_iter().zip(&found) {
+                    let bound = 1e-4 * bounds[at] + 1e-5;
+                    assert!(
+                        (expected - found).abs() <= bound,
+                        "{dtype} {fill:x} {expected} {found}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Bias is added, results add to what is there, and several layers share one region.
+#[test]
+fn layers_share_an_input_and_add_up() {
+    let compute = compute(Kernels::best());
+    let mut random = Random::new(5);
+    let input = random_rows(6, 64, &mut random);
+    let tensors = [20, 9].map(|rows| random_tensor(DType::Q8_0, rows, 64, &mut random));
+    let weights = tensors
+        .each_ref()
+        .map(|t| PackedWeight::pack(t, compute.kernels.lanes(), &compute.pool).unwrap());
+    let bias = random.values(9);
+    let mut first = Array2::from_elem((6, 20), 1.0);
+    let mut second = Array2::from_elem((6, 9), 0.0);
+    let layers = [
+        Linear::add(&weights[0], None, first.view_mut()),
+        Linear::store(&weights[1], Some(&bias), second.view_mut()),
+    ];
+    linear(&compute, LinearInput::precise(input.view()), &layers);
+    let plain = run(&compute, &tensors[0], &input, true);
+    assert_eq!(first, plain + 1.0);
+    let plain = run(&compute, &tensors[1], &input, true);
+    for ((at, found), plain) in second.indexed_iter().zip(&plain) {
+        assert_eq!(*found, plain + bias[at.1]);
+    }
+}

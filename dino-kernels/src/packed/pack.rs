@@ -1,0 +1,170 @@
+//! From the file's rows to interleaved groups.
+
+use super::format::{MAX_HEAD, with_format};
+use super::weight::Layout;
+use super::{Format, PackedWeight};
+use crate::ThreadPool;
+use dino_core::storage::AlignedBytes;
+use dino_core::{CoreError, DType, Storage, Tensor};
+use std::sync::Mutex;
+
+/// Why a weight could not be packed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackError {
+    /// The packed matrix would not fit in the address space.
+    #[error("tensor `{name}` {shape:?} is too large to be packed")]
+    TooLarge {
+        /// The tensor's name.
+        name: String,
+        /// Its shape, rows first.
+        shape: Vec<usize>,
+    },
+    /// The tensor's bytes could not be read.
+    #[error(transparent)]
+    Core(#[from] CoreError),
+}
+
+/// Groups that one task packs before it lets go of the source pages.
+const GROUPS_A_TASK: usize = 16;
+
+impl PackedWeight {
+    /// Packs `tensor`, a matrix `[rows, columns]`, for registers of `lanes` rows.
+    ///
+    /// The source pages of a mapped tensor are released as they are consumed, so that the peak of
+    /// memory stays near the size of the weights, not twice that.
+    ///
+    /// # Errors
+    /// [`PackError::TooLarge`] if sizes overflow.
+    pub fn pack(tensor: &Tensor, lanes: usize, pool: &ThreadPool) -> Result<Self, PackError> {
+        let (dtype, rows, columns) = (tensor.dtype(), tensor.rows(), tensor.columns());
+        let too_large = || PackError::TooLarge {
+            name: tensor.name().to_owned(),
+            shape: tensor.shape().to_vec(),
+        };
+        let layout = Layout::of(dtype, columns, lanes).ok_or_else(too_large)?;
+        let total = rows
+            .div_ceil(lanes)
+            .checked_mul(layout.bytes())
+            .ok_or_else(too_large)?;
+        let mut bytes = AlignedBytes::zeroed(total);
+        if total > 0 {
+            let tasks: Vec<_> = bytes
+                .as_mut_slice()
+                .chunks_mut(GROUPS_A_TASK * layout.bytes())
+                .map(Mutex::new)
+                .collect();
+            pool.run(tasks.len(), |task| {
+                // Each task is run once, so its lock is free and cannot be poisoned.
+                let mut packed = tasks[task]
+                    .lock()
+                    .unwrap_or_else(|poison| poison.into_inner());
+                let first = task * GROUPS_A_TASK * lanes;
+                pack_rows(tensor, first, lanes, layout, &mut packed);
+            });
+        }
+        let storage = Storage::from_aligned(bytes);
+        Ok(Self {
+            dtype,
+            rows,
+            columns,
+            lanes,
+            layout,
+            storage,
+        })
+    }
+}
+
+/// Packs the groups of `packed`, whose first row is `first`, and releases the rows' source pages.
+fn pack_rows(tensor: &Tensor, first: usize, lanes: usize, layout: Layout, packed: &mut [u8]) {
+    let row_bytes = tensor.storage().len() / tensor.rows();
+    let mut row = first;
+    for group in packed.chunks_exact_mut(layout.bytes()) {
+        let end = (row + lanes).min(tensor.rows());
+        let source = &tensor.storage().as_slice()[row * row_bytes..end * row_bytes];
+        let (words, heads) = group.split_at_mut(layout.words);
+        with_format!(tensor.dtype(), F => {
+            interleave::<F>(source, row_bytes, lanes, words, heads);
+        }, _ => transpose(tensor.dtype(), source, row_bytes, lanes, words));
+        row = end;
+    }
+    let (offset, length) = (first * row_bytes, (row - first) * row_bytes);
+    if let Ok(consumed) = tensor.storage().slice(offset, length) {
+        consumed.release();
+    }
+}
+
+/// Interleaves the words and heads of up to `lanes` quantized rows.
+fn interleave<F: Format>(
+    source: &[u8],
+    row_bytes: usize,
+    lanes: usize,
+    words: &mut [u8],
+    heads: &mut [u8],
+) {
+    let block_bytes = F::DTYPE.block_bytes();
+    for (lane, row) in source.chunks_exact(row_bytes).enumerate() {
+        for (index, block) in row.chunks_exact(block_bytes).enumerate() {
+            let to = &mut words[index * F::WORDS * lanes * 4..][..F::WORDS * lanes * 4];
+            let codes = block[F::CODES].chunks_exact(4);
+            for (word, code) in to.chunks_exact_mut(4 * lanes).zip(codes) {
+                word[4 * lane..4 * lane + 4].copy_from_slice(code);
+            }
+            let mut head = [0; MAX_HEAD];
+            F::head(block, &mut head[..F::HEAD]);
+            let to = &mut heads[index * F::HEAD * lanes..][..F::HEAD * lanes];
+            let (halves, bytes) = to.split_at_mut(2 * F::HALVES * lanes);
+            for (half, value) in halves.chunks_exact_mut(2 * lanes).zip(head.chunks_exact(2)) {
+                half[2 * lane..2 * lane + 2].copy_from_slice(value);
+            }
+            for (byte, value) in bytes.chunks_exact_mut(lanes).zip(&head[2 * F::HALVES..]) {
+                byte[lane] = *value;
+            }
+        }
+    }
+}
+
+/// Turns up to `lanes` float rows into `[columns][lanes]`.
+fn transpose(dtype: DType, source: &[u8], row_bytes: usize, lanes: usize, words: &mut [u8]) {
+    let size = dtype.block_bytes();
+    for (lane, row) in source.chunks_exact(row_bytes).enumerate() {
+        let to = words.chunks_exact_mut(size * lanes);
+        for (column, value) in to.zip(row.chunks_exact(size)) {
+            column[size * lane..size * (lane + 1)].copy_from_slice(value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Random, random_tensor};
+
+    /// What is packed means what the file's rows mean, for every type and for ragged row counts.
+    #[test]
+    fn packing_keeps_the_meaning_of_every_type() {
+        let pool = ThreadPool::new(2).unwrap();
+        let mut random = Random::new(7);
+        for dtype in DType::ALL {
+            for (rows, lanes) in [(1, 8), (8, 8), (19, 8), (16, 16), (300, 16)] {
+                let columns = 2 * dtype.block_len().max(32);
+                let tensor = random_tensor(dtype, rows, columns, &mut random);
+                let packed = PackedWeight::pack(&tensor, lanes, &pool).unwrap();
+                let expected = tensor.to_array().unwrap();
+                let mut panel = vec![0.0; columns * lanes];
+                for row in 0..rows {
+                    packed.unpack_group(row / lanes, &mut panel);
+                    for column in 0..columns {
+                        let found = panel[column * lanes + row % lanes];
+                        let expected = expected[[row, column]];
+                        let bound = 1e-5 * expected.abs().max(1e-3);
+                        assert!(
+                            (found - expected).abs() <= bound,
+                            "{dtype} [{row}, {column}]: {expected} packed as {found}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The packed matrix and the views that kernels take of it.
+
+use super::format::{MAX_HEAD, with_format};
+use super::{Format, SubBlock};
+use dino_core::{DType, Storage};
+use half::{bf16, f16};
+
+/// A weight matrix `[rows, columns]`, interleaved for one register width; see the module page.
+///
+/// Made by [`PackedWeight::pack`]. Cloning shares the bytes.
+#[derive(Clone, Debug)]
+pub struct PackedWeight {
+    pub(super) dtype: DType,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) lanes: usize,
+    pub(super) layout: Layout,
+    pub(super) storage: Storage,
+}
+
+/// Sizes in bytes of the two parts of a group, padding included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) words: usize,
+    pub(super) heads: usize,
+}
+
+impl Layout {
+    /// The layout of a group of `lanes` rows of `columns` values; `None` if it overflows.
+    pub(super) fn of(dtype: DType, columns: usize, lanes: usize) -> Option<Self> {
+        let (words, heads) = with_format!(dtype, F => {
+            let blocks = columns / F::LEN;
+            (blocks.checked_mul(4 * F::WORDS)?, blocks.checked_mul(F::HEAD)?)
+        }, _ => (columns.checked_mul(dtype.block_bytes())?, 0));
+        let line = |bytes: usize| bytes.checked_mul(lanes)?.checked_next_multiple_of(64);
+        Some(Self {
+            words: line(words)?,
+            heads: line(heads)?,
+        })
+    }
+
+    pub(super) fn bytes(self) -> usize {
+        self.words + self.heads
+    }
+}
+
+impl PackedWeight {
+    /// The stored type; packing does not change it.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Output features.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Input features.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Rows that one register holds.
+    pub fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    /// Groups of [`PackedWeight::lanes`] rows; the last one may be padded with zeros.
+    pub fn groups(&self) -> usize {
+        self.rows.div_ceil(self.lanes)
+    }
+
+    /// Bytes of memory that it takes.
+    pub fn byte_size(&self) -> usize {
+        self.storage.len()
+    }
+
+    fn group_bytes(&self, group: usize) -> (&[u8], &[u8]) {
+        let start = group * self.layout.bytes();
+        let bytes = &self.storage.as_slice()[start..start + self.layout.bytes()];
+        bytes.split_at(self.layout.words)
+    }
+
+    /// Group `group` of a quantized weight.
+    ///
+    /// # Panics
+    /// If there is no such group.
+    pub(crate) fn quantized_group(&self, group: usize) -> QuantizedGroup<'_> {
+        let (words, heads) = self.group_bytes(group);
+        QuantizedGroup {
+            words,
+            heads,
+            columns: self.columns,
+            lanes: self.lanes,
+        }
+    }
+
+    /// Group `group` of a float weight.
+    ///
+    /// # Panics
+    /// If there is no such group.
+    pub(crate) fn float_group(&self, group: usize) -> FloatGroup<'_> {
+        let (words, _) = self.group_bytes(group);
+        let values = self.columns * self.lanes;
+        match self.dtype {
+            DType::F16 => FloatGroup::F16(&bytemuck::cast_slice(words)[..values]),
+            DType::BF16 => FloatGroup::Bf16(&bytemuck::cast_slice(words)[..values]),
+            DType::F32 => FloatGroup::F32(&bytemuck::cast_slice(words)[..values]),
+            other => unreachable!("{other} is no float type"),
+        }
+    }
+
+    /// Writes group `group` as f32, `[columns, lanes]`.
+    ///
+    /// # Panics
+    /// If there is no such group or `panel` is of another size.
+    pub(crate) fn unpack_group(&self, group: usize, panel: &mut [f32]) {
+        assert_eq!(panel.len(), self.columns * self.lanes, "panel of one group");
+        with_format!(self.dtype, F => {
+            let group = self.quantized_group(group);
+            for lane in 0..self.lanes {
+                for chunk in 0..self.columns / 32 {
+                    let sub = group.decode::<F>(lane, chunk);
+                    for k in 0..32 {
+                        panel[(32 * chunk + k) * self.lanes + lane] = sub.value(k);
+                    }
+                }
+            }
+        }, _ => self.float_group(group).widen(panel));
+    }
+}
+
+/// One group of a quantized weight: `[blocks][WORDS][lanes]` words, `[blocks][HEAD × lanes]` heads.
+#[derive(Clone, Copy)]
+pub(crate) struct QuantizedGroup<'a> {
+    pub(crate) words: &'a [u8],
+    pub(crate) heads: &'a [u8],
+    pub(crate) columns: usize,
+    pub(crate) lanes: usize,
+}
+
+impl QuantizedGroup<'_> {
+    /// Values `32 * chunk ..` of row `lane`, gathered from the interleaved bytes.
+    pub(crate) fn decode<F: Format>(&self, lane: usize, chunk: usize) -> SubBlock {
+        let (block, sub) = (chunk / F::SUBS, chunk % F::SUBS);
+        let (mut codes, mut head) = ([0; 192], [0; MAX_HEAD]);
+        for word in 0..F::WORDS {
+            let from = ((block * F::WORDS + word) * self.lanes + lane) * 4;
+            codes[4 * word..4 * word + 4].copy_from_slice(&self.words[from..from + 4]);
+        }
+        let heads = &self.heads[block * F::HEAD * self.lanes..];
+        for half in 0..F::HALVES {
+            let from = (half * self.lanes + lane) * 2;
+            head[2 * half..2 * half + 2].copy_from_slice(&heads[from..from + 2]);
+        }
+        for byte in 0..F::BYTES {
+            head[2 * F::HALVES + byte] = heads[(2 * F::HALVES + byte) * self.lanes + lane];
+        }
+        F::decode(&head[..F::HEAD], &codes[..4 * F::WORDS], sub)
+    }
+}
+
+/// One group of a float weight, `[columns][lanes]`.
+#[derive(Clone, Copy)]
+pub(crate) enum FloatGroup<'a> {
+    F32(&'a [f32]),
+    F16(&'a [f16]),
+    Bf16(&'a [bf16]),
+}
+
+impl FloatGroup<'_> {
+    pub(crate) fn len(self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::F16(values) => values.len(),
+            Self::Bf16(values) => values.len(),
+        }
+    }
+
+    /// Value `index`, widened.
+    pub(crate) fn at(self, index: usize) -> f32 {
+        match self {
+            Self::F32(values) => values[index],
+            Self::F16(values) => values[index].to_f32(),
+            Self::Bf16(values) => values[index].to_f32(),
+        }
+    }
+
+    fn widen(self, panel: &mut [f32]) {
+        panel
+            .iter_mut()
+            .enumerate()
+            .for_each(|(index, to)| *to = self.at(index));
+    }
+}

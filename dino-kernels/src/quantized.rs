@@ -1,0 +1,161 @@
+//! Rows of activations as 8-bit integers.
+
+use crate::Compute;
+use ndarray::ArrayView2;
+use std::sync::Mutex;
+
+/// Rows that one task quantizes; fewer than two tasks' worth are quantized where they are.
+const TOKENS_A_TASK: usize = 16;
+
+/// Input rows `[tokens, columns]`, quantized dynamically in blocks of 32 as Q8_0 quantizes weights.
+///
+/// Value `k` of a row is about `scales[k / 32] * codes[k]`. Sums come along because formats with a minimum
+/// need them: `min * Σ x` is the minimum's whole share of a dot product.
+#[derive(Debug, Default)]
+pub struct QuantizedRows {
+    tokens: usize,
+    columns: usize,
+    codes: Vec<i8>,
+    scales: Vec<f32>,
+    sums: Vec<f32>,
+    half_sums: Vec<f32>,
+}
+
+/// One row of [`QuantizedRows`].
+#[derive(Clone, Copy)]
+pub(crate) struct QuantizedRow<'a> {
+    /// `[columns]`, in -127…127.
+    pub(crate) codes: &'a [i8],
+    /// `[columns / 32]`.
+    pub(crate) scales: &'a [f32],
+    /// `[columns / 32]`: scale times the sum of the block's codes.
+    pub(crate) sums: &'a [f32],
+    /// `[columns / 16]`: the same of each half of a block.
+    pub(crate) half_sums: &'a [f32],
+}
+
+/// One row to be filled.
+pub(crate) struct QuantizedRowMut<'a> {
+    pub(crate) codes: &'a mut [i8],
+    pub(crate) scales: &'a mut [f32],
+    pub(crate) sums: &'a mut [f32],
+    pub(crate) half_sums: &'a mut [f32],
+}
+
+impl QuantizedRows {
+    /// An empty buffer, which grows to what is first put in.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many rows it holds.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Values in a row.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Replaces the content by `rows`, whose width must be a multiple of 32.
+    ///
+    /// # Panics
+    /// If it is not, or `rows` is not in standard layout.
+    pub fn fill(&mut self, compute: &Compute, rows: ArrayView2<'_, f32>) {
+        let (tokens, columns) = rows.dim();
+        assert!(
+            columns.is_multiple_of(32),
+            "{columns} columns are no whole blocks"
+        );
+        let source = rows.to_slice().expect("rows in standard layout");
+        self.resize(tokens, columns);
+        if source.is_empty() {
+            return;
+        }
+        let each = |source: &[f32], rows: RowsMut<'_>| {
+            for (source, row) in source.chunks_exact(columns).zip(rows.split(columns)) {
+                compute.kernels.quantize_row(source, row);
+            }
+        };
+        if tokens < 2 * TOKENS_A_TASK {
+            return each(source, self.rows_mut());
+        }
+        let (blocks, halves) = (columns / 32, columns / 16);
+        let tasks: Vec<_> = (self.codes.chunks_mut(TOKENS_A_TASK * columns))
+            .zip(self.scales.chunks_mut(TOKENS_A_TASK * blocks))
+            .zip(self.sums.chunks_mut(TOKENS_A_TASK * blocks))
+            .zip(self.half_sums.chunks_mut(TOKENS_A_TASK * halves))
+            .map(|(((codes, scales), sums), half_sums)| {
+                Mutex::new(Some(RowsMut {
+                    codes,
+                    scales,
+                    sums,
+                    half_sums,
+                }))
+            })
+            .collect();
+        compute.pool.run(tasks.len(), |task| {
+            let rows = tasks[task].lock().ok().and_then(|mut rows| rows.take());
+            let source = source.chunks(TOKENS_A_TASK * columns).nth(task);
+            if let (Some(rows), Some(source)) = (rows, source) {
+                each(source, rows);
+            }
+        });
+    }
+
+    fn resize(&mut self, tokens: usize, columns: usize) {
+        (self.tokens, self.columns) = (tokens, columns);
+        self.codes.resize(tokens * columns, 0);
+        self.scales.resize(tokens * columns / 32, 0.0);
+        self.sums.resize(tokens * columns / 32, 0.0);
+        self.half_sums.resize(tokens * columns / 16, 0.0);
+    }
+
+    /// Row `token`.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[inline]
+    pub(crate) fn row(&self, token: usize) -> QuantizedRow<'_> {
+        let (blocks, halves) = (self.columns / 32, self.columns / 16);
+        QuantizedRow {
+            codes: &self.codes[token * self.columns..][..self.columns],
+            scales: &self.scales[token * blocks..][..blocks],
+            sums: &self.sums[token * blocks..][..blocks],
+            half_sums: &self.half_sums[token * halves..][..halves],
+        }
+    }
+
+    fn rows_mut(&mut self) -> RowsMut<'_> {
+        RowsMut {
+            codes: &mut self.codes,
+            scales: &mut self.scales,
+            sums: &mut self.sums,
+            half_sums: &mut self.half_sums,
+        }
+    }
+}
+
+/// A run of rows to be filled.
+struct RowsMut<'a> {
+    codes: &'a mut [i8],
+    scales: &'a mut [f32],
+    sums: &'a mut [f32],
+    half_sums: &'a mut [f32],
+}
+
+impl<'a> RowsMut<'a> {
+    fn split(self, columns: usize) -> impl Iterator<Item = QuantizedRowMut<'a>> {
+        (self.codes.chunks_exact_mut(columns))
+            .zip(self.scales.chunks_exact_mut(columns / 32))
+            .zip(self.sums.chunks_exact_mut(columns / 32))
+            .zip(self.half_sums.chunks_exact_mut(columns / 16))
+            .map(|(((codes, scales), sums), half_sums)| QuantizedRowMut {
+                codes,
+                scales,
+                sums,
+                half_sums,
+            })
+    }
+}

@@ -1,0 +1,4 @@
+//! The reference of every kernel: plain Rust, on any machine.
+
+pub(crate) mod attention;
+pub(crate) mod linear;

@@ -1,0 +1,89 @@
+//! The kernels of linear layers.
+
+use super::Kernels;
+use crate::QuantizedRows;
+use crate::output::Output;
+use crate::packed::{FloatGroup, PackedWeight};
+use crate::quantized::QuantizedRowMut;
+use std::ops::Range;
+
+/// Kernels of linear layers for one instruction set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinearKernels {
+    /// Rows that a register of this set holds: the lanes that weights are packed for.
+    pub(crate) lanes: usize,
+    pub(crate) quantize_row: unsafe fn(&[f32], QuantizedRowMut<'_>),
+    pub(crate) quantized: unsafe fn(&QuantizedTask<'_>),
+    pub(crate) float: unsafe fn(&FloatTask<'_>),
+}
+
+/// Some groups of a quantized weight times all rows of an 8-bit input.
+pub(crate) struct QuantizedTask<'a> {
+    pub(crate) weight: &'a PackedWeight,
+    pub(crate) groups: Range<usize>,
+    pub(crate) input: &'a QuantizedRows,
+    pub(crate) output: &'a Output<'a>,
+}
+
+/// One group of a float weight times all rows of a float input.
+pub(crate) struct FloatTask<'a> {
+    pub(crate) group: FloatGroup<'a>,
+    /// The first output feature of the group.
+    pub(crate) first: usize,
+    pub(crate) lanes: usize,
+    pub(crate) columns: usize,
+    /// `[tokens, columns]`.
+    pub(crate) input: &'a [f32],
+    pub(crate) output: &'a Output<'a>,
+}
+
+impl Kernels {
+    /// Rows that weights must be packed for, to be used with these kernels.
+    pub fn lanes(&self) -> usize {
+        self.linear.lanes
+    }
+
+    /// Quantizes one row, whose length is a multiple of 32.
+    pub(crate) fn quantize_row(&self, source: &[f32], row: QuantizedRowMut<'_>) {
+        let blocks = source.len() / 32;
+        assert!(source.len().is_multiple_of(32) && row.codes.len() == source.len());
+        assert!(row.scales.len() == blocks && row.sums.len() == blocks);
+        assert!(row.half_sums.len() == 2 * blocks);
+        // SAFETY: the table is only handed out where its instruction set was detected; the lengths
+        // that the kernel relies on were checked above.
+        unsafe { (self.linear.quantize_row)(source, row) }
+    }
+
+    /// Runs a quantized task. Tasks that run at once must not share groups of one output.
+    pub(crate) fn quantized(&self, task: &QuantizedTask<'_>) {
+        assert_eq!(
+            task.weight.lanes(),
+            self.linear.lanes,
+            "weight packed for these kernels"
+        );
+        assert_eq!(task.weight.columns(), task.input.columns(), "in_features");
+        assert_eq!(task.input.tokens(), task.output.tokens(), "tokens");
+        assert!(
+            task.groups.end <= task.weight.groups(),
+            "groups of the weight"
+        );
+        // SAFETY: detection as above; shapes were checked, and views of the weight check their own.
+        unsafe { (self.linear.quantized)(task) }
+    }
+
+    /// Runs a float task. Tasks that run at once must not share columns of one output.
+    pub(crate) fn float(&self, task: &FloatTask<'_>) {
+        assert_eq!(
+            task.lanes, self.linear.lanes,
+            "weight packed for these kernels"
+        );
+        assert_eq!(task.group.len(), task.columns * task.lanes, "a whole group");
+        assert_eq!(
+            task.input.len(),
+            task.columns * task.output.tokens(),
+            "a whole input"
+        );
+        // SAFETY: detection and shapes as above.
+        unsafe { (self.linear.float)(task) }
+    }
+}

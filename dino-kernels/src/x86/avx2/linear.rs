@@ -1,0 +1,333 @@
+//! Linear layers on 256-bit registers.
+//!
+//! 1. A register holds one word of 8 rows; a broadcast word of the input meets it in `vpmaddubsw`, so 32
+//!    products take one instruction and no sum ever crosses lanes.
+//! 2. `vpmaddubsw` adds pairs in 16 bits. Small codes leave room there: with 4-bit codes a whole block of
+//!    32 is summed in 16 bits before it is widened once ([`run_length`]).
+//! 3. Codes are unpacked once for up to four tokens; a group of a usual layer stays in the first-level cache
+//!    while all tokens pass over it.
+
+use super::formats::Codes;
+use super::math::{max_lanes, sum_integers};
+use crate::packed::{FloatGroup, QuantizedGroup, with_format};
+use crate::quantized::{QuantizedRow, QuantizedRowMut, QuantizedRows};
+use crate::table::{FloatTask, LinearKernels, QuantizedTask};
+use half::{bf16, f16};
+use std::arch::x86_64::*;
+
+const LANES: usize = 8;
+
+pub(crate) const TABLE: LinearKernels = LinearKernels {
+    lanes: LANES,
+    quantize_row,
+    quantized,
+    float,
+};
+
+/// See [`crate::scalar::linear::quantize_row`], whose codes it gives to the bit.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn quantize_row(source: &[f32], row: QuantizedRowMut<'_>) {
+    for (block, source) in source.chunks_exact(32).enumerate() {
+        // SAFETY: a chunk holds 32 values.
+        let x: [__m256; 4] =
+            std::array::from_fn(|i| unsafe { _mm256_loadu_ps(source.as_ptr().add(8 * i)) });
+        let sign = _mm256_set1_ps(-0.0);
+        let magnitude = x.map(|x| _mm256_andnot_ps(sign, x));
+        let largest = _mm256_max_ps(
+            _mm256_max_ps(magnitude[0], magnitude[1]),
+            _mm256_max_ps(magnitude[2], magnitude[3]),
+        );
+        let largest = max_lanes(largest);
+        let scale = largest / 127.0;
+        let inverse = _mm256_set1_ps(if largest > 0.0 { 127.0 / largest } else { 0.0 });
+        let codes = x.map(|x| _mm256_cvtps_epi32(_mm256_mul_ps(x, inverse)));
+        let first = sum_integers(_mm256_add_epi32(codes[0], codes[1]));
+        let second = sum_integers(_mm256_add_epi32(codes[2], codes[3]));
+        row.scales[block] = scale;
+        row.half_sums[2 * block] = scale * first as f32;
+        row.half_sums[2 * block + 1] = scale * second as f32;
+        row.sums[block] = scale * (first + second) as f32;
+        // Packing works within 128-bit halves, which the permutation puts back in order.
+        let words = _mm256_packs_epi32(codes[0], codes[1]);
+        let more = _mm256_packs_epi32(codes[2], codes[3]);
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        let bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words, more), order);
+        let codes = &mut row.codes[32 * block..][..32];
+        // SAFETY: the slice holds 32 bytes.
+        unsafe { _mm256_storeu_si256(codes.as_mut_ptr().cast(), bytes) };
+    }
+}
+
+/// See [`crate::scalar::linear::quantized`]; integer sums are the same, f32 sums differ in order.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) fn quantized(task: &QuantizedTask<'_>) {
+    with_format!(task.weight.dtype(), F => quantized_as::<F>(task), _ => {
+        unreachable!("{} is no quantized type", task.weight.dtype())
+    });
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn quantized_as<F: Codes>(task: &QuantizedTask<'_>) {
+    let tokens = task.input.tokens();
+    for index in task.groups.clone() {
+        let group = task.weight.quantized_group(index);
+        let mut token = 0;
+        while token < tokens {
+            token += match tokens - token {
+                1 => quantized_tile::<F, 1>(task, index, group, token),
+                2 | 3 => quantized_tile::<F, 2>(task, index, group, token),
+                _ => quantized_tile::<F, 4>(task, index, group, token),
+            };
+        }
+    }
+}
+
+/// One group times `T` tokens; returns `T`.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn quantized_tile<F: Codes, const T: usize>(
+    task: &QuantizedTask<'_>,
+    index: usize,
+    group: QuantizedGroup<'_>,
+    token: usize,
+) -> usize {
+    let sums = tile_sums::<F, T>(group, task.input, token);
+    for (t, sum) in sums.into_iter().enumerate() {
+        let mut values = [0.0; LANES];
+        // SAFETY: the array holds a register.
+        unsafe { _mm256_storeu_ps(values.as_mut_ptr(), sum) };
+        // SAFETY: tasks that run at once differ in groups, so in columns.
+        unsafe { task.output.put(token + t, index * LANES, &values) };
+    }
+    T
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn tile_sums<F: Codes, const T: usize>(
+    group: QuantizedGroup<'_>,
+    input: &QuantizedRows,
+    token: usize,
+) -> [__m256; T] {
+    let rows: [QuantizedRow<'_>; T] = std::array::from_fn(|t| input.row(token + t));
+    assert!(rows.iter().all(|row| row.codes.len() == group.columns));
+    let mut sums = [_mm256_setzero_ps(); T];
+    let blocks = group.words.chunks_exact(F::WORDS * 4 * LANES);
+    let heads = group.heads.chunks_exact(F::HEAD * LANES);
+    for (block, (words, head)) in blocks.zip(heads).take(group.columns / F::LEN).enumerate() {
+        for sub in 0..F::SUBS {
+            let chunk = block * F::SUBS + sub;
+            // SAFETY: AVX2 and F16C are enabled; the slices hold one block of 8 rows.
+            let (codes, scales, mins) = unsafe {
+                let head = head.as_ptr();
+                (
+                    F::codes(words.as_ptr(), sub),
+                    F::scales(head, sub),
+                    F::mins(head, sub),
+                )
+            };
+            for (sum, row) in sums.iter_mut().zip(&rows) {
+                // SAFETY: AVX2 and FMA are enabled; rows have `columns` codes, and there are
+                // `columns / 32` chunks.
+                unsafe { add_chunk::<F>(sum, &codes, scales, mins, row, chunk) };
+            }
+        }
+    }
+    sums
+}
+
+/// Adds the products of 32 values of 8 rows with those of one token.
+///
+/// # Safety
+/// AVX2 and FMA are enabled, and `row` has more than `chunk` blocks.
+#[inline(always)]
+unsafe fn add_chunk<F: Codes>(
+    sum: &mut __m256,
+    codes: &[__m256i; 8],
+    scales: [__m256; 2],
+    mins: [__m256; 2],
+    row: &QuantizedRow<'_>,
+    chunk: usize,
+) {
+    // SAFETY: by the contract; offsets follow the row's layout.
+    unsafe {
+        let input = row.codes.as_ptr().add(32 * chunk);
+        let scale = _mm256_broadcast_ss(&*row.scales.as_ptr().add(chunk));
+        if F::SPLIT {
+            for half in 0..2 {
+                let dot = dot::<F, 4>(codes.as_ptr().add(4 * half), input.add(16 * half));
+                let factor = _mm256_mul_ps(scales[half], scale);
+                *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), factor, *sum);
+                if !F::SIGNED {
+                    let total = _mm256_broadcast_ss(&*row.half_sums.as_ptr().add(2 * chunk + half));
+                    *sum = _mm256_fmadd_ps(mins[half], total, *sum);
+                }
+            }
+        } else {
+            let dot = dot::<F, 8>(codes.as_ptr(), input);
+            let factor = _mm256_mul_ps(scales[0], scale);
+            *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), factor, *sum);
+            if !F::SIGNED {
+                let total = _mm256_broadcast_ss(&*row.sums.as_ptr().add(chunk));
+                *sum = _mm256_fmadd_ps(mins[0], total, *sum);
+            }
+        }
+    }
+}
+
+/// How many `vpmaddubsw` results of a format can be added before 16 bits overflow.
+const fn run_length(max_code: i32) -> usize {
+    let fit = 32767 / (2 * 127 * max_code);
+    if fit > 8 { 8 } else { fit as usize }
+}
+
+/// The sum of `WORDS` words of products for each of 8 rows, in 32 bits.
+///
+/// # Safety
+/// AVX2 is enabled; `codes` points to `WORDS` registers, `input` to `4 * WORDS` bytes.
+#[inline(always)]
+unsafe fn dot<F: Codes, const WORDS: usize>(codes: *const __m256i, input: *const i8) -> __m256i {
+    // SAFETY: by the contract.
+    unsafe {
+        let ones = _mm256_set1_epi16(1);
+        let mut total = _mm256_setzero_si256();
+        let mut run = _mm256_setzero_si256();
+        for word in 0..WORDS {
+            let x = _mm256_set1_epi32(input.add(4 * word).cast::<i32>().read_unaligned());
+            let code = *codes.add(word);
+            let pairs = if F::SIGNED {
+                // Magnitude times the input with the code's sign: one operand must be unsigned.
+                _mm256_maddubs_epi16(_mm256_abs_epi8(code), _mm256_sign_epi8(x, code))
+            } else {
+                _mm256_maddubs_epi16(code, x)
+            };
+            run = _mm256_add_epi16(run, pairs);
+            if (word + 1) % run_length(F::MAX_CODE) == 0 || word + 1 == WORDS {
+                total = _mm256_add_epi32(total, _mm256_madd_epi16(run, ones));
+                run = _mm256_setzero_si256();
+            }
+        }
+        total
+    }
+}
+
+/// See [`crate::scalar::linear::float`].
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) fn float(task: &FloatTask<'_>) {
+    match task.group {
+        FloatGroup::F32(values) => float_as(task, values),
+        FloatGroup::F16(values) => float_as(task, values),
+        FloatGroup::Bf16(values) => float_as(task, values),
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn float_as<E: Widen>(task: &FloatTask<'_>, weights: &[E]) {
+    let tokens = task.output.tokens();
+    let mut token = 0;
+    while token < tokens {
+        token += match tokens - token {
+            1 => float_tile::<E, 1, 4>(task, weights, token),
+            2 | 3 => float_tile::<E, 2, 4>(task, weights, token),
+            _ => float_tile::<E, 4, 2>(task, weights, token),
+        };
+    }
+}
+
+/// One group times `T` tokens, in `U` independent sums each; returns `T`.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn float_tile<E: Widen, const T: usize, const U: usize>(
+    task: &FloatTask<'_>,
+    weights: &[E],
+    token: usize,
+) -> usize {
+    let columns = task.columns;
+    let input = &task.input[token * columns..(token + T) * columns];
+    let weights = &weights[..columns * LANES];
+    let mut sums = [[_mm256_setzero_ps(); T]; U];
+    let whole = columns / U * U;
+    for column in (0..whole).step_by(U) {
+        for (u, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: `column + u` is below `columns`, of which both slices hold `LANES` and `T` runs.
+            unsafe { multiply_column(sums, weights.as_ptr(), input.as_ptr(), column + u, columns) };
+        }
+    }
+    for column in whole..columns {
+        // SAFETY: as above.
+        unsafe {
+            multiply_column(
+                &mut sums[0],
+                weights.as_ptr(),
+                input.as_ptr(),
+                column,
+                columns,
+            )
+        };
+    }
+    for t in 0..T {
+        let sum = sums
+            .iter()
+            .skip(1)
+            .fold(sums[0][t], |sum, more| _mm256_add_ps(sum, more[t]));
+        let mut values = [0.0; LANES];
+        // SAFETY: the array holds a register.
+        unsafe { _mm256_storeu_ps(values.as_mut_ptr(), sum) };
+        // SAFETY: tasks that run at once differ in columns.
+        unsafe { task.output.put(token + t, task.first, &values) };
+    }
+    T
+}
+
+/// Adds the products of one column of 8 rows with `T` tokens.
+///
+/// # Safety
+/// AVX2, FMA and F16C are enabled; `weights` is `[columns][8]`, `input` `[T][columns]`, `column < columns`.
+#[inline(always)]
+unsafe fn multiply_column<E: Widen, const T: usize>(
+    sums: &mut [__m256; T],
+    weights: *const E,
+    input: *const f32,
+    column: usize,
+    columns: usize,
+) {
+    // SAFETY: by the contract.
+    unsafe {
+        let weight = E::widen(weights.add(column * LANES));
+        for (t, sum) in sums.iter_mut().enumerate() {
+            let x = _mm256_broadcast_ss(&*input.add(t * columns + column));
+            *sum = _mm256_fmadd_ps(weight, x, *sum);
+        }
+    }
+}
+
+/// Stored floats that load as eight f32.
+pub(crate) trait Widen: Copy {
+    /// # Safety
+    /// AVX2 and F16C are enabled; `from` points to eight values.
+    unsafe fn widen(from: *const Self) -> __m256;
+}
+
+impl Widen for f32 {
+    #[inline(always)]
+    unsafe fn widen(from: *const Self) -> __m256 {
+        // SAFETY: by the contract.
+        unsafe { _mm256_loadu_ps(from) }
+    }
+}
+
+impl Widen for f16 {
+    #[inline(always)]
+    unsafe fn widen(from: *const Self) -> __m256 {
+        // SAFETY: by the contract.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
+    }
+}
+
+impl Widen for bf16 {
+    #[inline(always)]
+    unsafe fn widen(from: *const Self) -> __m256 {
+        // SAFETY: by the contract.
+        unsafe {
+            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! AVX2 with FMA and F16C: 256-bit registers, eight f32 or 32 bytes.
+
+pub(crate) mod attention;
+mod formats;
+pub(crate) mod linear;
+mod math;

@@ -1,0 +1,3 @@
+//! Kernels for x86-64, a folder for each instruction set.
+
+pub(crate) mod avx2;

@@ -41,8 +41,21 @@ impl F16 {
     }
 
     /// The value, exactly.
+    ///
+    /// Every block needs it, so it must inline and vectorise, which a test of the processor at each call prevents.
+    #[inline]
     pub fn to_f32(self) -> f32 {
-        f16::from_le_bytes(self.0).to_f32()
+        const TWO_TO_112: f32 = f32::from_bits((127 + 112) << 23);
+        let bits = u32::from(u16::from_le_bytes(self.0));
+        // Moved to the fields of an f32, a number is 2^112 too small, subnormal or not: its exponent counts
+        // from 15 and not from 127. Infinity and NaN have all bits of the exponent set in both formats.
+        let magnitude = f32::from_bits((bits & 0x7fff) << 13) * TWO_TO_112;
+        let special = if bits & 0x7c00 == 0x7c00 {
+            0x7f80_0000
+        } else {
+            0
+        };
+        f32::from_bits(magnitude.to_bits() | special | (bits & 0x8000) << 16)
     }
 }
 
@@ -53,8 +66,9 @@ impl BF16 {
     }
 
     /// The value, exactly.
+    #[inline]
     pub fn to_f32(self) -> f32 {
-        bf16::from_le_bytes(self.0).to_f32()
+        f32::from_bits(u32::from(u16::from_le_bytes(self.0)) << 16)
     }
 }
 
@@ -79,5 +93,28 @@ impl Block for BF16 {
 
     fn dequantize(&self, out: &mut [f32]) {
         out.copy_from_slice(&[self.to_f32()]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_half_is_what_the_half_crate_says() {
+        for bits in 0..=u16::MAX {
+            let (found, expected) = (
+                F16(bits.to_le_bytes()).to_f32(),
+                f16::from_bits(bits).to_f32(),
+            );
+            let same = found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan();
+            assert!(same, "half {bits:#06x}: {found:e}, expected {expected:e}");
+            let (found, expected) = (
+                BF16(bits.to_le_bytes()).to_f32(),
+                bf16::from_bits(bits).to_f32(),
+            );
+            let same = found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan();
+            assert!(same, "bfloat {bits:#06x}: {found:e}, expected {expected:e}");
+        }
     }
 }

@@ -53,6 +53,7 @@ impl IQ4_XS {
     ///
     /// # Panics
     /// If `group` is not below 8.
+    #[inline]
     pub fn group_scale(&self, group: usize) -> i8 {
         let low = self.scales_low[group / 2] >> (group % 2 * 4) & 15;
         let high = self.scales_high[group / 4] >> (group % 4 * 2) & 3;
@@ -76,6 +77,7 @@ impl Quantized for IQ4_NL {
         unpack::<4, 16, 32>(&self.indices).map(|index| IQ4_VALUES[usize::from(index)])
     }
 
+    #[inline]
     fn factors(&self, group: usize) -> (f32, f32) {
         assert_eq!(group, 0);
         (self.scale.to_f32(), 0.0)
@@ -98,6 +100,7 @@ impl Quantized for IQ4_XS {
         unpack::<4, 16, 256>(&self.indices).map(|index| IQ4_VALUES[usize::from(index)])
     }
 
+    #[inline]
     fn factors(&self, group: usize) -> (f32, f32) {
         let scale = f32::from(self.group_scale(group));
         (self.scale.to_f32() * scale, 0.0)

@@ -29,6 +29,7 @@ pub struct MXFP4 {
 }
 
 /// Half of the E8M0 float `exponent`: `2^(exponent - 128)`.
+#[inline]
 pub fn e8m0_to_f32(exponent: u8) -> f32 {
     let bits = match exponent {
         // 2^-128 and 2^-127 are below the least normal float.
@@ -55,6 +56,7 @@ impl Quantized for MXFP4 {
         unpack::<4, 16, 32>(&self.indices).map(|index| MXFP4_VALUES[usize::from(index)])
     }
 
+    #[inline]
     fn factors(&self, group: usize) -> (f32, f32) {
         assert_eq!(group, 0);
         (e8m0_to_f32(self.exponent), 0.0)

@@ -9,6 +9,7 @@
 /// BITS = 4, RUN = 2     byte 0    byte 1  |  byte 2    byte 3
 ///                      [v2 | v0] [v3 | v1]  [v6 | v4] [v7 | v5]
 /// ```
+#[inline]
 pub(super) fn unpack<const BITS: usize, const RUN: usize, const N: usize>(bytes: &[u8]) -> [u8; N] {
     debug_assert_eq!(bytes.len() * 8, N * BITS);
     let mut codes = [0; N];
@@ -21,6 +22,14 @@ pub(super) fn unpack<const BITS: usize, const RUN: usize, const N: usize>(bytes:
         }
     }
     codes
+}
+
+/// `codes` as they are meant, lowered by what storing them raised them by.
+///
+/// They have at most 6 bits and cannot wrap; a checked subtraction would keep the loop from being vectorised.
+#[inline]
+pub(super) fn lowered<const N: usize>(codes: [u8; N], by: i8) -> [i8; N] {
+    codes.map(|code| (code as i8).wrapping_sub(by))
 }
 
 #[cfg(test)]

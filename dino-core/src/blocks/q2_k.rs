@@ -1,6 +1,6 @@
 //! Q2_K: 256 values of 2 bits, 16 to a scale and a minimum of 4 bits each.
 
-use super::planes::unpack;
+use super::planes::{lowered, unpack};
 use super::{Block, F16, Quantized, dequantize_groups};
 use crate::DType;
 
@@ -30,6 +30,7 @@ impl Q2_K {
     ///
     /// # Panics
     /// If `group` is not below 16.
+    #[inline]
     pub fn scale_min(&self, group: usize) -> (u8, u8) {
         let pair = self.scales[group];
         (pair & 15, pair >> 4)
@@ -49,9 +50,10 @@ impl Quantized for Q2_K {
     type Codes = [i8; 256];
 
     fn codes(&self) -> [i8; 256] {
-        unpack::<2, 32, 256>(&self.codes).map(|code| code as i8)
+        lowered(unpack::<2, 32, 256>(&self.codes), 0)
     }
 
+    #[inline]
     fn factors(&self, group: usize) -> (f32, f32) {
         let (scale, min) = self.scale_min(group);
         (

@@ -1,6 +1,6 @@
 //! Q3_K: 256 values of 3 bits, 16 to a scale of 6 bits.
 
-use super::planes::unpack;
+use super::planes::{lowered, unpack};
 use super::{Block, F16, Quantized, dequantize_groups};
 use crate::DType;
 
@@ -34,6 +34,7 @@ impl Q3_K {
     ///
     /// # Panics
     /// If `group` is not below 16.
+    #[inline]
     pub fn group_scale(&self, group: usize) -> i8 {
         assert!(group < 16);
         let low = self.scales[group % 8] >> (group / 8 * 4) & 15;
@@ -57,9 +58,10 @@ impl Quantized for Q3_K {
     fn codes(&self) -> [i8; 256] {
         let high: [u8; 256] = unpack::<1, 32, 256>(&self.high);
         let low: [u8; 256] = unpack::<2, 32, 256>(&self.low);
-        std::array::from_fn(|i| (low[i] | high[i] << 2) as i8 - 4)
+        lowered(std::array::from_fn(|i| low[i] | high[i] << 2), 4)
     }
 
+    #[inline]
     fn factors(&self, group: usize) -> (f32, f32) {
         let scale = f32::from(self.group_scale(group));
         (self.scale.to_f32() * scale, 0.0)

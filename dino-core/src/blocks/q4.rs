@@ -1,6 +1,6 @@
 //! Q4_0 and Q4_1: 32 values of 4 bits under one scale.
 
-use super::planes::unpack;
+use super::planes::{lowered, unpack};
 use super::{Block, F16, Quantized, dequantize_groups};
 use crate::DType;
 
@@ -51,9 +51,10 @@ impl Quantized for Q4_0 {
     type Codes = [i8; 32];
 
     fn codes(&self) -> [i8; 32] {
-        unpack::<4, 16, 32>(&self.codes).map(|code| code as i8 - 8)
+        lowered(unpack::<4, 16, 32>(&self.codes), 8)
     }
 
+    #[inline]
     fn factors(&self, group: usize) -> (f32, f32) {
         assert_eq!(group, 0);
         (self.scale.to_f32(), 0.0)
@@ -73,9 +74,10 @@ impl Quantized for Q4_1 {
     type Codes = [i8; 32];
 
     fn codes(&self) -> [i8; 32] {
-        unpack::<4, 16, 32>(&self.codes).map(|code| code as i8)
+        lowered(unpack::<4, 16, 32>(&self.codes), 0)
     }
 
+    #[inline]
     fn factors(&self, group: usize) -> (f32, f32) {
         assert_eq!(group, 0);
         (self.scale.to_f32(), -self.min.to_f32())

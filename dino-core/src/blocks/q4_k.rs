@@ -1,6 +1,6 @@
 //! Q4_K: 256 values of 4 bits, 32 to a scale and a minimum of 6 bits each.
 
-use super::planes::unpack;
+use super::planes::{lowered, unpack};
 use super::{Block, F16, Quantized, SixBitPairs, dequantize_groups};
 use crate::DType;
 
@@ -30,6 +30,7 @@ impl Q4_K {
     ///
     /// # Panics
     /// If `group` is not below 8.
+    #[inline]
     pub fn scale_min(&self, group: usize) -> (u8, u8) {
         self.scales.get(group)
     }
@@ -48,9 +49,10 @@ impl Quantized for Q4_K {
     type Codes = [i8; 256];
 
     fn codes(&self) -> [i8; 256] {
-        unpack::<4, 32, 256>(&self.codes).map(|code| code as i8)
+        lowered(unpack::<4, 32, 256>(&self.codes), 0)
     }
 
+    #[inline]
     fn factors(&self, group: usize) -> (f32, f32) {
         let (scale, min) = self.scale_min(group);
         (

@@ -1,6 +1,6 @@
 //! Q5_0 and Q5_1: 32 values of 5 bits under one scale.
 
-use super::planes::unpack;
+use super::planes::{lowered, unpack};
 use super::{Block, F16, Quantized, dequantize_groups};
 use crate::DType;
 
@@ -63,9 +63,10 @@ impl Quantized for Q5_0 {
     type Codes = [i8; 32];
 
     fn codes(&self) -> [i8; 32] {
-        five_bits(&self.high, &self.low).map(|code| code as i8 - 16)
+        lowered(five_bits(&self.high, &self.low), 16)
     }
 
+    #[inline]
     fn factors(&self, group: usize) -> (f32, f32) {
         assert_eq!(group, 0);
         (self.scale.to_f32(), 0.0)
@@ -85,9 +86,10 @@ impl Quantized for Q5_1 {
     type Codes = [i8; 32];
 
     fn codes(&self) -> [i8; 32] {
-        five_bits(&self.high, &self.low).map(|code| code as i8)
+        lowered(five_bits(&self.high, &self.low), 0)
     }
 
+    #[inline]
     fn factors(&self, group: usize) -> (f32, f32) {
         assert_eq!(group, 0);
         (self.scale.to_f32(), -self.min.to_f32())

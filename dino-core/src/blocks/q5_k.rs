@@ -1,6 +1,6 @@
 //! Q5_K: 256 values of 5 bits, 32 to a scale and a minimum of 6 bits each.
 
-use super::planes::unpack;
+use super::planes::{lowered, unpack};
 use super::{Block, F16, Quantized, SixBitPairs, dequantize_groups};
 use crate::DType;
 
@@ -34,6 +34,7 @@ impl Q5_K {
     ///
     /// # Panics
     /// If `group` is not below 8.
+    #[inline]
     pub fn scale_min(&self, group: usize) -> (u8, u8) {
         self.scales.get(group)
     }
@@ -54,9 +55,10 @@ impl Quantized for Q5_K {
     fn codes(&self) -> [i8; 256] {
         let high: [u8; 256] = unpack::<1, 32, 256>(&self.high);
         let low: [u8; 256] = unpack::<4, 32, 256>(&self.low);
-        std::array::from_fn(|i| (low[i] | high[i] << 4) as i8)
+        lowered(std::array::from_fn(|i| low[i] | high[i] << 4), 0)
     }
 
+    #[inline]
     fn factors(&self, group: usize) -> (f32, f32) {
         let (scale, min) = self.scale_min(group);
         (

@@ -1,6 +1,6 @@
 //! Q6_K: 256 values of 6 bits, 16 to a scale of 8 bits.
 
-use super::planes::unpack;
+use super::planes::{lowered, unpack};
 use super::{Block, F16, Quantized, dequantize_groups};
 use crate::DType;
 
@@ -42,9 +42,10 @@ impl Quantized for Q6_K {
     fn codes(&self) -> [i8; 256] {
         let low: [u8; 256] = unpack::<4, 64, 256>(&self.low);
         let high: [u8; 256] = unpack::<2, 32, 256>(&self.high);
-        std::array::from_fn(|i| (low[i] | high[i] << 4) as i8 - 32)
+        lowered(std::array::from_fn(|i| low[i] | high[i] << 4), 32)
     }
 
+    #[inline]
     fn factors(&self, group: usize) -> (f32, f32) {
         let scale = f32::from(self.scales[group]);
         (self.scale.to_f32() * scale, 0.0)

@@ -35,6 +35,7 @@ impl Quantized for Q8_0 {
         self.codes
     }
 
+    #[inline]
     fn factors(&self, group: usize) -> (f32, f32) {
         assert_eq!(group, 0);
         (self.scale.to_f32(), 0.0)

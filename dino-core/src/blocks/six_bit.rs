@@ -18,6 +18,7 @@ impl SixBitPairs {
     ///
     /// # Panics
     /// If `group` is not below 8.
+    #[inline]
     pub fn get(&self, group: usize) -> (u8, u8) {
         let bytes = &self.0;
         if group < 4 {

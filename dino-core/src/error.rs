@@ -7,7 +7,7 @@ use crate::DType;
 #[non_exhaustive]
 pub enum CoreError {
     /// A type number that no known format has.
-    #[error("unknown tensor type {0}: this build reads the types listed in DType::ALL")]
+    #[error("tensor type {0} cannot be read: convert the file to one of {types}", types = readable())]
     UnknownType(u32),
     /// The dimensions of a tensor multiply to more than memory can address.
     #[error("tensor `{name}`: dimensions {shape:?} are too large to address")]
@@ -56,6 +56,16 @@ pub enum CoreError {
         /// Bytes there are.
         len: usize,
     },
+    /// A matrix that a stack does not have.
+    #[error("tensor `{name}`: matrix {index} asked of a stack of {count}")]
+    NoSuchMatrix {
+        /// The tensor's name.
+        name: String,
+        /// The matrix asked for.
+        index: usize,
+        /// Matrices there are.
+        count: usize,
+    },
     /// A file that could not be opened or mapped.
     #[error("cannot read {path}: {source}", path = .path.display())]
     Io {
@@ -74,4 +84,8 @@ pub enum CoreError {
         /// What the encoder says.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+fn readable() -> String {
+    DType::ALL.map(DType::name).join(", ")
 }

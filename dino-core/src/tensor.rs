@@ -123,20 +123,30 @@ impl Tensor {
     /// # Panics
     /// If there is no such row.
     pub fn row(&self, row: usize) -> &[u8] {
-        let bytes = self.storage.len() / self.rows();
+        let rows = self.rows();
+        assert!(
+            row < rows,
+            "row {row} asked of `{}`, which has {rows}",
+            self.name
+        );
+        let bytes = self.storage.len() / rows;
         &self.storage.as_slice()[row * bytes..(row + 1) * bytes]
     }
 
     /// All values as f32, `[rows, columns]`.
     ///
     /// # Errors
-    /// [`CoreError::ShapeOverflow`] if the f32 values do not fit in the address space.
+    /// [`CoreError::ShapeOverflow`] if the f32 values do not fit in memory.
     pub fn to_array(&self) -> Result<Array2<f32>, CoreError> {
         let overflow = || CoreError::ShapeOverflow {
             name: self.name.to_string(),
             shape: self.shape.clone(),
         };
-        let mut values = vec![0.0; self.len()];
+        let mut values = Vec::new();
+        values
+            .try_reserve_exact(self.len())
+            .map_err(|_| overflow())?;
+        values.resize(self.len(), 0.0);
         blocks::dequantize(self.dtype, self.storage.as_slice(), &mut values);
         Array2::from_shape_vec((self.rows(), self.columns()), values).map_err(|_| overflow())
     }
@@ -144,13 +154,22 @@ impl Tensor {
     /// The part of a stack of matrices with index `index`: `[experts, out, in]` gives `[out, in]`.
     ///
     /// # Errors
-    /// [`CoreError::OutOfRange`] if there is no such matrix.
+    /// [`CoreError::NoSuchMatrix`] if there is no such matrix; [`CoreError::RaggedRow`] for a vector of blocks,
+    /// which cannot be cut into values.
     pub fn index(&self, index: usize) -> Result<Self, CoreError> {
-        let count = self.shape.first().copied().unwrap_or(1).max(1);
-        let bytes = self.storage.len() / count;
-        let offset = index.saturating_mul(bytes);
-        let storage = self.storage.slice(offset, bytes)?;
-        let shape = self.shape.get(1..).unwrap_or_default();
+        let (count, shape) = match self.shape.split_first() {
+            Some((&count, shape)) => (count, shape),
+            None => (0, &[][..]),
+        };
+        if index >= count {
+            return Err(CoreError::NoSuchMatrix {
+                name: self.name.to_string(),
+                index,
+                count,
+            });
+        }
+        let bytes = Self::byte_size(&self.name, self.dtype, shape)?;
+        let storage = self.storage.slice(index * bytes, bytes)?;
         Self::new(
             format!("{}[{index}]", self.name),
             self.dtype,

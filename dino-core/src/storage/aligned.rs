@@ -14,7 +14,7 @@ unsafe impl Zeroable for Line {}
 // SAFETY: as above; `repr(C)`, `Copy`, no references.
 unsafe impl Pod for Line {}
 
-/// A growable-free byte buffer whose first byte lies on a 64-byte boundary.
+/// Bytes of a fixed number, the first of which lies on a 64-byte boundary.
 #[derive(Clone, Debug)]
 pub struct AlignedBytes {
     lines: Vec<Line>,

@@ -32,4 +32,4 @@ pub use kv::{KvLayout, KvPage, KvType, PAGE};
 pub use packed::{PackError, PackedWeight};
 pub use pool::{DisjointMut, ThreadPool};
 pub use quantized::QuantizedRows;
-pub use table::Kernels;
+pub use table::{Activation, Angles, Kernels, LayerNorm, VectorKernels};

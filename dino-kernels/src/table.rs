@@ -8,24 +8,29 @@
 
 mod attention;
 mod linear;
+mod vector;
 
 pub(crate) use attention::{AttentionKernels, KvElement, Softness};
 pub(crate) use linear::{FloatTask, LinearKernels, QuantizedTask};
+pub use vector::{Activation, Angles, LayerNorm, VectorKernels};
 
 #[cfg(target_arch = "x86_64")]
-use crate::x86::avx2;
+use crate::x86::{avx2, avx512};
 use crate::{Isa, KernelError, scalar};
 
 /// The kernels of one instruction set.
 #[derive(Debug)]
 pub struct Kernels {
     isa: Isa,
+    /// Operations on rows of f32 values.
+    pub vector: VectorKernels,
     linear: LinearKernels,
     attention: AttentionKernels,
 }
 
 static SCALAR: Kernels = Kernels {
     isa: Isa::Scalar,
+    vector: scalar::vector::TABLE,
     linear: scalar::linear::TABLE,
     attention: scalar::attention::TABLE,
 };
@@ -33,6 +38,7 @@ static SCALAR: Kernels = Kernels {
 #[cfg(target_arch = "x86_64")]
 static AVX2: Kernels = Kernels {
     isa: Isa::Avx2,
+    vector: avx2::vector::TABLE,
     linear: avx2::linear::TABLE,
     attention: avx2::attention::TABLE,
 };
@@ -40,6 +46,7 @@ static AVX2: Kernels = Kernels {
 #[cfg(target_arch = "x86_64")]
 static AVX512: Kernels = Kernels {
     isa: Isa::Avx512,
+    vector: avx512::vector::TABLE,
     linear: avx2::linear::TABLE,
     attention: avx2::attention::TABLE,
 };

@@ -2,3 +2,5 @@
 
 pub(crate) mod attention;
 pub(crate) mod linear;
+pub(crate) mod math;
+pub(crate) mod vector;

@@ -1,3 +1,4 @@
 //! Kernels for x86-64, a folder for each instruction set.
 
 pub(crate) mod avx2;
+pub(crate) mod avx512;

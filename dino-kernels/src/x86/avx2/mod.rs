@@ -2,5 +2,7 @@
 
 pub(crate) mod attention;
 mod formats;
+mod lanes;
 pub(crate) mod linear;
 mod math;
+pub(crate) mod vector;

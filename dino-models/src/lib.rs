@@ -1,6 +1,43 @@
-//! What a model is: file formats, tokenizers, architectures, KV cache.
+//! What a model is: file formats, tokenizers, architectures, forward pass, KV cache.
+//!
+//! * [`format`](mod@format) reads files into [`Metadata`](format::Metadata) and [`Weights`](format::Weights);
+//! * [`tokenizer`] turns text into ids and back;
+//! * [`arch`] says what the metadata means: an [`Architecture`] describes its model as a delta;
+//! * [`transformer`] runs what it described, as a [`CausalLm`], over a [`Batch`] of sequences in a [`Cache`].
+//!
+//! ```no_run
+//! use dino_kernels::{Compute, KvType};
+//! use dino_models::arch::{Loader, LoaderOptions, Registry};
+//! use dino_models::format::ModelFile;
+//! use dino_models::{Batch, Cache, Scratch, Wanted};
+//!
+//! let file = ModelFile::open("model.gguf")?;
+//! let compute = Compute::new(0)?;
+//! let model = Registry::default()
+//!     .build(&mut Loader::new(&file, &compute, LoaderOptions::default()))?;
+//!
+//! let mut cache = Cache::new(model.config().kv_layout(KvType::F16), None);
+//! let mut batch = Batch::default();
+//! batch.push(cache.add(), &[1, 2, 3], Wanted::Last);
+//! let mut scratch = Scratch::new();
+//! model.forward(&compute, &batch, &mut cache, &mut scratch)?;
+//! println!("{} logits", scratch.logits().ncols());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
+pub mod arch;
+mod batch;
+mod cache;
+mod causal_lm;
+mod error;
 pub mod format;
 pub mod tokenizer;
+pub mod transformer;
+
+pub use arch::{Architecture, Registry};
+pub use batch::{Batch, Span, Wanted};
+pub use cache::{Cache, SequenceId};
+pub use causal_lm::{CausalLm, Config, Scratch};
+pub use error::ModelError;

@@ -8,3 +8,6 @@ mod linear;
 
 pub use attention::{Attention, AttentionSpan, append, attend};
 pub use linear::{Linear, LinearInput, linear};
+#[allow(missing_docs)]
+mod interim;
+pub use interim::*;

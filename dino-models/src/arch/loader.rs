@@ -1,0 +1,206 @@
+//! From a file's weights to a model's.
+
+use super::spec::check;
+use crate::ModelError;
+use crate::format::{Metadata, ModelFile, Weights};
+use dino_core::{Requantize, Tensor};
+use dino_kernels::{Compute, PackedWeight};
+use std::sync::Arc;
+
+/// How a model is to be loaded.
+#[derive(Clone, Default)]
+pub struct LoaderOptions {
+    /// Whether quantized weights are multiplied by f32 activations; slow and precise. Otherwise activations are
+    /// quantized to 8 bits on the way.
+    pub precise: bool,
+    /// Re-encodes weights while they are loaded.
+    pub requantize: Option<Arc<dyn Requantize>>,
+    /// Is told after each weight how far loading is.
+    pub on_progress: Option<Arc<dyn Fn(LoadProgress) + Send + Sync>>,
+}
+
+/// How far loading is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadProgress {
+    /// Bytes of the file that were read.
+    pub done: usize,
+    /// Bytes that there are to read.
+    pub total: usize,
+}
+
+/// A linear layer as a model holds it.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// `[out_features, in_features]`.
+    pub weight: PackedWeight,
+    /// `[out_features]`.
+    pub bias: Option<Vec<f32>>,
+}
+
+/// What an architecture builds its model from: lookups that check shapes and record what was used.
+pub struct Loader<'a> {
+    file: &'a ModelFile,
+    compute: &'a Compute,
+    options: LoaderOptions,
+    done: usize,
+    total: usize,
+}
+
+/// Keys of an architecture that say nothing about its numbers.
+const INERT_KEYS: [&str; 2] = ["tensor_data_layout", "vocab_size"];
+
+impl<'a> Loader<'a> {
+    /// A loader of `file` that packs weights for the kernels of `compute`.
+    pub fn new(file: &'a ModelFile, compute: &'a Compute, options: LoaderOptions) -> Self {
+        let total = file
+            .weights
+            .iter()
+            .map(|tensor| tensor.storage().len())
+            .sum();
+        Self {
+            file,
+            compute,
+            options,
+            done: 0,
+            total,
+        }
+    }
+
+    /// The file's metadata.
+    pub fn metadata(&self) -> &'a Metadata {
+        &self.file.metadata
+    }
+
+    /// The file's weights.
+    pub fn weights(&self) -> &'a Weights {
+        &self.file.weights
+    }
+
+    /// Whether activations stay f32; see [`LoaderOptions::precise`].
+    pub fn precise(&self) -> bool {
+        self.options.precise
+    }
+
+    /// The linear layer `name` (`name.weight`, and `name.bias` if there is one).
+    ///
+    /// # Errors
+    /// If the weight is missing, or one of them is of another shape.
+    pub fn linear(
+        &mut self,
+        name: &str,
+        out_features: usize,
+        in_features: usize,
+    ) -> Result<Linear, ModelError> {
+        let shape = [out_features, in_features];
+        let tensor = self
+            .file
+            .weights
+            .expect(&format!("{name}.weight"), &shape)?;
+        let weight = self.pack(tensor)?;
+        let bias = self.maybe_vector(&format!("{name}.bias"), out_features)?;
+        Ok(Linear { weight, bias })
+    }
+
+    /// Packs a matrix for the kernels, re-encoded first if the options say so.
+    ///
+    /// # Errors
+    /// If it cannot be re-encoded or packed.
+    pub fn pack(&mut self, tensor: &Tensor) -> Result<PackedWeight, ModelError> {
+        let lanes = self.compute.kernels.lanes();
+        let target = self
+            .options
+            .requantize
+            .as_ref()
+            .and_then(|to| Some((to, to.target(tensor)?)));
+        let packed = match target {
+            Some((to, dtype)) => {
+                let encoded = to.requantize(tensor, dtype)?;
+                tensor.storage().release();
+                PackedWeight::pack(&encoded, lanes, &self.compute.pool)?
+            }
+            None => PackedWeight::pack(tensor, lanes, &self.compute.pool)?,
+        };
+        self.advance(tensor);
+        Ok(packed)
+    }
+
+    /// The vector `name` of `len` values.
+    ///
+    /// # Errors
+    /// If it is missing or of another length.
+    pub fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
+        let tensor = self.file.weights.expect(name, &[len])?;
+        self.advance(tensor);
+        Ok(tensor.to_array()?.into_raw_vec_and_offset().0)
+    }
+
+    /// The vector `name`, if there is one.
+    ///
+    /// # Errors
+    /// If it is of another length.
+    pub fn maybe_vector(&mut self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
+        if !self.file.weights.contains(name) {
+            return Ok(None);
+        }
+        self.vector(name, len).map(Some)
+    }
+
+    /// Tokens of the embedding table: its rows, which the metadata must agree with.
+    ///
+    /// # Errors
+    /// If the table is missing or `expected` is another number.
+    pub fn vocabulary(&self, expected: Option<usize>) -> Result<usize, ModelError> {
+        let rows = self.file.weights.get("token_embd.weight")?.rows();
+        let fits = rows > 0 && u32::try_from(rows).is_ok() && expected.is_none_or(|n| n == rows);
+        let key = format!("{}.vocab_size", self.metadata().architecture()?);
+        let found = expected.unwrap_or(rows);
+        check(
+            self.metadata(),
+            &key,
+            found,
+            fits,
+            &format!("the {rows} rows of token_embd.weight"),
+        )?;
+        Ok(rows)
+    }
+
+    fn advance(&mut self, tensor: &Tensor) {
+        self.done += tensor.storage().len();
+        if let Some(report) = &self.options.on_progress {
+            report(LoadProgress {
+                done: self.done.min(self.total),
+                total: self.total,
+            });
+        }
+    }
+
+    /// Makes sure that the model used every tensor and every key of its architecture.
+    ///
+    /// # Errors
+    /// [`ModelError::UnreadKeys`], [`ModelError::UnreadTensors`].
+    pub fn finish(&self) -> Result<(), ModelError> {
+        let scope = format!("{}.", self.metadata().architecture()?);
+        let matters = |key: &&str| {
+            key.strip_prefix(&scope)
+                .is_some_and(|rest| !INERT_KEYS.contains(&rest))
+        };
+        let keys: Vec<_> = self
+            .metadata()
+            .unread()
+            .filter(matters)
+            .map(str::to_owned)
+            .collect();
+        let file = || self.metadata().file().to_owned();
+        if !keys.is_empty() {
+            return Err(ModelError::UnreadKeys { file: file(), keys });
+        }
+        let tensors: Vec<_> = self.file.weights.unread().map(str::to_owned).collect();
+        if !tensors.is_empty() {
+            return Err(ModelError::UnreadTensors {
+                file: file(),
+                tensors,
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! Architectures: what a file's metadata means as a model.
+//!
+//! An architecture is a delta. It starts from [`Spec::decoder`], which reads what all decoders share, says what
+//! differs, and gets the forward pass of [`crate::transformer`] for it. What is no such decoder overrides
+//! [`Architecture::build`]. `docs/add-an-architecture.md` walks through both.
+
+mod llama;
+mod loader;
+mod registry;
+mod rope;
+mod spec;
+
+pub use llama::Llama;
+pub use loader::{Linear, LoadProgress, Loader, LoaderOptions};
+pub use registry::Registry;
+pub use rope::{RopePairing, RopeScaling, RopeSpec};
+pub use spec::{Activation, Norm, Spec};
+
+use crate::format::Metadata;
+use crate::transformer::Transformer;
+use crate::{CausalLm, ModelError};
+
+/// A family of models, under the names that files give it.
+pub trait Architecture: Send + Sync {
+    /// The values of `general.architecture` that mean it.
+    fn names(&self) -> &[&str];
+
+    /// The model that `metadata` describes.
+    ///
+    /// # Errors
+    /// If a key is missing, impossible or not supported.
+    fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError>;
+
+    /// The model itself; provided for every decoder that a [`Spec`] can describe.
+    ///
+    /// # Errors
+    /// As for [`Architecture::spec`], or if a tensor is missing or of another shape.
+    fn build(&self, loader: &mut Loader<'_>) -> Result<Box<dyn CausalLm>, ModelError> {
+        let spec = self.spec(loader.metadata())?;
+        Ok(Box::new(Transformer::load(spec, loader)?))
+    }
+}

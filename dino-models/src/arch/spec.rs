@@ -1,0 +1,171 @@
+//! A decoder, described.
+
+use super::{RopePairing, RopeSpec};
+use crate::ModelError;
+use crate::format::Metadata;
+
+/// A transformer decoder that [`crate::transformer::Transformer`] can run.
+///
+/// [`Spec::decoder`] reads what all of them share; an architecture then says what differs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// Tokens that the file's vocabulary must hold; `None` where the embedding table decides.
+    pub vocabulary: Option<usize>,
+    /// Positions that the model was trained for.
+    pub context_length: usize,
+    /// Features between layers.
+    pub hidden: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key/value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Values in a query, key or value.
+    pub head_dim: usize,
+    /// Features inside the feed-forward part.
+    pub feed_forward: usize,
+    /// The normalisation before each part of a layer and before the head.
+    pub norm: Norm,
+    /// The activation of the feed-forward part's gate.
+    pub activation: Activation,
+    /// Rotary position embedding.
+    pub rope: RopeSpec,
+    /// Positions that a token sees, itself included; `None` for all.
+    pub window: Option<usize>,
+}
+
+/// A normalisation of a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Norm {
+    /// By the root mean square (Zhang and Sennrich, arXiv:1910.07467).
+    Rms {
+        /// Added to the mean square.
+        epsilon: f32,
+    },
+}
+
+/// The activation of a gated feed-forward part (Shazeer, arXiv:2002.05202).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Activation {
+    /// `x * sigmoid(x)`: SwiGLU.
+    Silu,
+}
+
+/// More layers than any model has; a file that claims more is damaged.
+const MAX_LAYERS: usize = 4096;
+
+impl Spec {
+    /// What all decoders share: pre-norm RMS, full rotary embedding of `pairing`, SwiGLU.
+    ///
+    /// # Errors
+    /// If a key is missing or impossible.
+    pub fn decoder(metadata: &Metadata, pairing: RopePairing) -> Result<Self, ModelError> {
+        let scoped = metadata.scoped()?;
+        let positive = |key: &str| -> Result<usize, ModelError> {
+            let value = scoped.get::<usize>(key)?;
+            let fits = (1..=1 << 31).contains(&value);
+            check(
+                metadata,
+                &scoped.key(key),
+                value,
+                fits,
+                "a positive number below 2^31",
+            )
+        };
+        let hidden = positive("embedding_length")?;
+        let layers = positive("block_count")?;
+        let expected = "a number of layers up to 4096";
+        check(
+            metadata,
+            &scoped.key("block_count"),
+            layers,
+            layers <= MAX_LAYERS,
+            expected,
+        )?;
+        let heads = positive("attention.head_count")?;
+        let kv_heads = match scoped.maybe::<usize>("attention.head_count_kv")? {
+            None => heads,
+            Some(kv_heads) => kv_heads,
+        };
+        let divides = kv_heads > 0 && heads.is_multiple_of(kv_heads);
+        let expected = format!("a divisor of the {heads} query heads");
+        check(
+            metadata,
+            &scoped.key("attention.head_count_kv"),
+            kv_heads,
+            divides,
+            &expected,
+        )?;
+        let head_dim = Self::head_dim(metadata, hidden, heads)?;
+        let epsilon = scoped.get::<f32>("attention.layer_norm_rms_epsilon")?;
+        let fits = epsilon.is_finite() && (0.0..1.0).contains(&epsilon);
+        let key = scoped.key("attention.layer_norm_rms_epsilon");
+        check(metadata, &key, epsilon, fits, "a small positive number")?;
+        Ok(Self {
+            vocabulary: scoped.maybe("vocab_size")?,
+            context_length: positive("context_length")?,
+            hidden,
+            layers,
+            heads,
+            kv_heads,
+            head_dim,
+            feed_forward: positive("feed_forward_length")?,
+            norm: Norm::Rms { epsilon },
+            activation: Activation::Silu,
+            rope: RopeSpec::read(metadata, head_dim, pairing)?,
+            window: None,
+        })
+    }
+
+    fn head_dim(metadata: &Metadata, hidden: usize, heads: usize) -> Result<usize, ModelError> {
+        let scoped = metadata.scoped()?;
+        let key = scoped.maybe::<usize>("attention.key_length")?;
+        let value = scoped.maybe::<usize>("attention.value_length")?;
+        if key.is_none() {
+            let fits = hidden.is_multiple_of(heads);
+            let expected = format!("a divisor of embedding_length {hidden}");
+            check(
+                metadata,
+                &scoped.key("attention.head_count"),
+                heads,
+                fits,
+                &expected,
+            )?;
+        }
+        let head_dim = key.unwrap_or(hidden / heads);
+        let fits = (1..=1024).contains(&head_dim);
+        check(
+            metadata,
+            &scoped.key("attention.key_length"),
+            head_dim,
+            fits,
+            "between 1 and 1024",
+        )?;
+        let length = value.unwrap_or(head_dim);
+        let expected = format!("the same as the keys' {head_dim}");
+        let name = scoped.key("attention.value_length");
+        check(metadata, &name, length, length == head_dim, &expected)
+    }
+}
+
+/// `value` if it `fits`, else an error that says what was expected.
+pub(crate) fn check<T: ToString>(
+    metadata: &Metadata,
+    key: &str,
+    value: T,
+    fits: bool,
+    expected: &str,
+) -> Result<T, ModelError> {
+    if fits {
+        return Ok(value);
+    }
+    Err(ModelError::Impossible {
+        file: metadata.file().to_owned(),
+        key: key.to_owned(),
+        found: value.to_string(),
+        expected: expected.to_owned(),
+    })
+}

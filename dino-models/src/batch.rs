@@ -1,0 +1,90 @@
+//! What one step of a model is asked to do.
+
+use crate::cache::SequenceId;
+use std::ops::Range;
+
+/// Which rows of a span want logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// None: the span only fills the cache.
+    Nothing,
+    /// The last token's, to go on from it.
+    Last,
+    /// Every token's, to score a text.
+    All,
+}
+
+/// A run of tokens that continues one sequence.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// The sequence of the cache that it continues.
+    pub sequence: SequenceId,
+    /// Its rows in the batch.
+    pub rows: Range<usize>,
+}
+
+/// Tokens of one or many sequences that go through a model together.
+///
+/// ```
+/// use dino_models::{Batch, Cache, Wanted};
+/// # let layout = dino_kernels::KvLayout { layers: 1, kv_heads: 1, head_dim: 16, dtype: Default::default() };
+/// let mut cache = Cache::new(layout, None);
+/// let (one, two) = (cache.add(), cache.add());
+/// let mut batch = Batch::default();
+/// batch.push(one, &[5, 6, 7], Wanted::Last);
+/// batch.push(two, &[8], Wanted::Last);
+/// assert_eq!(batch.tokens().len(), 4);
+/// assert_eq!(batch.wanted(), [2, 3]);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    tokens: Vec<u32>,
+    spans: Vec<Span>,
+    wanted: Vec<usize>,
+}
+
+impl Batch {
+    /// Adds tokens that continue `sequence`. A sequence may appear once in a batch.
+    ///
+    /// # Panics
+    /// If the sequence is already there.
+    pub fn push(&mut self, sequence: SequenceId, tokens: &[u32], wanted: Wanted) {
+        assert!(
+            self.spans.iter().all(|span| span.sequence != sequence),
+            "one span a sequence"
+        );
+        if tokens.is_empty() {
+            return;
+        }
+        let rows = self.tokens.len()..self.tokens.len() + tokens.len();
+        self.tokens.extend_from_slice(tokens);
+        match wanted {
+            Wanted::Nothing => {}
+            Wanted::Last => self.wanted.push(rows.end - 1),
+            Wanted::All => self.wanted.extend(rows.clone()),
+        }
+        self.spans.push(Span { sequence, rows });
+    }
+
+    /// Empties it, keeping its memory.
+    pub fn clear(&mut self) {
+        self.tokens.clear();
+        self.spans.clear();
+        self.wanted.clear();
+    }
+
+    /// The tokens of all spans.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// The spans, in the order of their rows.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// The rows that want logits, ascending.
+    pub fn wanted(&self) -> &[usize] {
+        &self.wanted
+    }
+}

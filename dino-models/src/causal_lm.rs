@@ -1,0 +1,113 @@
+//! What every language model can do.
+
+use crate::{Batch, Cache, ModelError};
+use dino_kernels::{Compute, KvLayout, KvType};
+use ndarray::ArrayView2;
+use std::any::Any;
+
+/// Sizes of a model that its users need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Tokens in the vocabulary: columns of the logits.
+    pub vocabulary: usize,
+    /// Positions that the model was trained for.
+    pub context_length: usize,
+    /// Features of a token between layers.
+    pub hidden: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Key/value heads of a layer.
+    pub kv_heads: usize,
+    /// Values in a key or value.
+    pub head_dim: usize,
+    /// Weights, the embedding table counted once.
+    pub parameters: usize,
+}
+
+impl Config {
+    /// The shape of the cache that the model writes to.
+    pub fn kv_layout(&self, dtype: KvType) -> KvLayout {
+        let Self {
+            layers,
+            kv_heads,
+            head_dim,
+            ..
+        } = *self;
+        KvLayout {
+            layers,
+            kv_heads,
+            head_dim,
+            dtype,
+        }
+    }
+}
+
+/// A causal language model: tokens in, logits of the next token out.
+pub trait CausalLm: Send + Sync {
+    /// Its sizes.
+    fn config(&self) -> &Config;
+
+    /// Runs the tokens of `batch` behind what `cache` holds of their sequences, appends them to it, and leaves
+    /// the wanted logits in `scratch`.
+    ///
+    /// # Errors
+    /// If a token or sequence does not exist or the cache is full; then the sequences are as long as before.
+    fn forward(
+        &self,
+        compute: &Compute,
+        batch: &Batch,
+        cache: &mut Cache,
+        scratch: &mut Scratch,
+    ) -> Result<(), ModelError>;
+}
+
+/// What a forward pass works in and leaves behind; reused from call to call, so that decoding allocates nothing.
+#[derive(Default)]
+pub struct Scratch {
+    logits: Vec<f32>,
+    rows: usize,
+    state: Option<Box<dyn Any + Send>>,
+}
+
+impl Scratch {
+    /// An empty scratch, which grows to what a model needs.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The logits of the last forward pass, `[wanted rows, vocabulary]`.
+    pub fn logits(&self) -> ArrayView2<'_, f32> {
+        let columns = self.logits.len().checked_div(self.rows).unwrap_or(0);
+        ArrayView2::from_shape((self.rows, columns), &self.logits)
+            .unwrap_or_else(|_| ArrayView2::from_shape((0, 0), &[]).expect("an empty view"))
+    }
+
+    /// The logits of one wanted row, to be changed in place.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn logits_mut(&mut self, row: usize) -> &mut [f32] {
+        assert!(row < self.rows, "row {row} of {} wanted ones", self.rows);
+        let columns = self.logits.len() / self.rows;
+        &mut self.logits[row * columns..(row + 1) * columns]
+    }
+
+    /// For models: the buffers of type `S` that the model keeps here, and the logits resized to
+    /// `[rows, vocabulary]`.
+    pub fn prepare<S: Default + Send + 'static>(
+        &mut self,
+        rows: usize,
+        vocabulary: usize,
+    ) -> (&mut S, &mut [f32]) {
+        self.rows = rows;
+        self.logits.resize(rows * vocabulary, 0.0);
+        if !self.state.as_ref().is_some_and(|state| state.is::<S>()) {
+            self.state = Some(Box::<S>::default());
+        }
+        let state = self.state.as_mut().and_then(|state| state.downcast_mut());
+        (
+            state.expect("the type was just made sure of"),
+            &mut self.logits,
+        )
+    }
+}

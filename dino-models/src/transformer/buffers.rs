@@ -1,0 +1,76 @@
+//! What a forward pass works in.
+
+use crate::arch::Spec;
+use dino_kernels::QuantizedRows;
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
+use std::ops::Range;
+
+/// Activations of one pass, kept from pass to pass; all are `[tokens, …]`.
+#[derive(Default)]
+pub(super) struct Buffers {
+    /// The residual stream, `[tokens, hidden]`.
+    pub(super) stream: Rows,
+    /// What a norm made of it, `[tokens, hidden]`.
+    pub(super) normed: Rows,
+    /// `[tokens, heads × head_dim]`.
+    pub(super) queries: Rows,
+    /// `[tokens, kv_heads × head_dim]`.
+    pub(super) keys: Rows,
+    /// `[tokens, kv_heads × head_dim]`.
+    pub(super) values: Rows,
+    /// What attention gathered, `[tokens, heads × head_dim]`.
+    pub(super) attended: Rows,
+    /// `[tokens, feed_forward]`.
+    pub(super) gate: Rows,
+    /// `[tokens, feed_forward]`.
+    pub(super) up: Rows,
+    /// The rows that the head runs on, `[wanted, hidden]`.
+    pub(super) wanted: Rows,
+    /// The input of the linear layers at hand, in 8 bits.
+    pub(super) quantized: QuantizedRows,
+    /// The position of each row.
+    pub(super) positions: Vec<usize>,
+}
+
+impl Buffers {
+    pub(super) fn resize(&mut self, spec: &Spec, tokens: usize, wanted: usize) {
+        let (queries, keys) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
+        self.stream.resize(tokens, spec.hidden);
+        self.normed.resize(tokens, spec.hidden);
+        self.queries.resize(tokens, queries);
+        self.keys.resize(tokens, keys);
+        self.values.resize(tokens, keys);
+        self.attended.resize(tokens, queries);
+        self.gate.resize(tokens, spec.feed_forward);
+        self.up.resize(tokens, spec.feed_forward);
+        self.wanted.resize(wanted, spec.hidden);
+    }
+}
+
+/// A matrix whose memory outlives its shape.
+#[derive(Default)]
+pub(super) struct Rows {
+    values: Vec<f32>,
+    shape: (usize, usize),
+}
+
+impl Rows {
+    pub(super) fn resize(&mut self, rows: usize, columns: usize) {
+        self.shape = (rows, columns);
+        self.values.resize(rows * columns, 0.0);
+    }
+
+    pub(super) fn view(&self) -> ArrayView2<'_, f32> {
+        ArrayView2::from_shape(self.shape, &self.values).expect("as many values as the shape says")
+    }
+
+    pub(super) fn part(&self, rows: &Range<usize>) -> ArrayView2<'_, f32> {
+        self.view()
+            .slice_axis_move(Axis(0), Slice::from(rows.clone()))
+    }
+
+    pub(super) fn view_mut(&mut self) -> ArrayViewMut2<'_, f32> {
+        ArrayViewMut2::from_shape(self.shape, &mut self.values)
+            .expect("as many values as the shape says")
+    }
+}

@@ -1,0 +1,126 @@
+//! The weights of a decoder.
+
+use crate::ModelError;
+use crate::arch::{Linear, Loader, Norm, RopePairing, Spec};
+use crate::causal_lm::Config;
+use crate::format::Metadata;
+use dino_core::Tensor;
+use dino_kernels::PackedWeight;
+use dino_kernels::ops::Rope;
+
+/// A decoder that a [`Spec`] describes.
+pub struct Transformer {
+    pub(super) spec: Spec,
+    pub(super) config: Config,
+    pub(super) precise: bool,
+    /// `[vocabulary, hidden]`, in the file's own layout: rows are looked up one by one.
+    pub(super) embedding: Tensor,
+    pub(super) layers: Vec<Layer>,
+    pub(super) norm: Vec<f32>,
+    /// `[vocabulary, hidden]`.
+    pub(super) head: PackedWeight,
+    pub(super) rope: Rope,
+}
+
+/// The weights of one layer.
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub(super) attention_norm: Vec<f32>,
+    pub(super) query: Linear,
+    pub(super) key: Linear,
+    pub(super) value: Linear,
+    pub(super) output: Linear,
+    pub(super) feed_forward_norm: Vec<f32>,
+    pub(super) gate: Linear,
+    pub(super) up: Linear,
+    pub(super) down: Linear,
+}
+
+impl Transformer {
+    /// Reads and packs the weights that `spec` describes, under their GGUF names.
+    ///
+    /// # Errors
+    /// If a tensor is missing or of another shape than the spec needs.
+    pub fn load(spec: Spec, loader: &mut Loader<'_>) -> Result<Self, ModelError> {
+        let vocabulary = loader.vocabulary(spec.vocabulary)?;
+        let Norm::Rms { .. } = spec.norm;
+        let shape = [vocabulary, spec.hidden];
+        let embedding = loader
+            .weights()
+            .expect("token_embd.weight", &shape)?
+            .clone();
+        let factors = loader.maybe_vector("rope_freqs.weight", spec.rope.dim / 2)?;
+        check_factors(loader.metadata(), factors.as_deref())?;
+        let rope = Rope {
+            head_dim: spec.head_dim,
+            halves: spec.rope.pairing == RopePairing::Halves,
+            frequencies: spec.rope.frequencies(factors.as_deref()),
+        };
+        let layers = (0..spec.layers).map(|index| Layer::load(&spec, loader, index));
+        let layers = layers.collect::<Result<Vec<_>, _>>()?;
+        let norm = loader.vector("output_norm.weight", spec.hidden)?;
+        // Without a head of its own, a model uses the embedding table for it.
+        let head = match loader.weights().maybe_expect("output.weight", &shape)? {
+            Some(head) => loader.pack(head)?,
+            None => loader.pack(&embedding)?,
+        };
+        let weights = loader.weights().iter().map(Tensor::len).sum();
+        let config = Config {
+            vocabulary,
+            context_length: spec.context_length,
+            hidden: spec.hidden,
+            layers: spec.layers,
+            kv_heads: spec.kv_heads,
+            head_dim: spec.head_dim,
+            parameters: weights,
+        };
+        let precise = loader.precise();
+        Ok(Self {
+            spec,
+            config,
+            precise,
+            embedding,
+            layers,
+            norm,
+            head,
+            rope,
+        })
+    }
+}
+
+impl Layer {
+    fn load(spec: &Spec, loader: &mut Loader<'_>, index: usize) -> Result<Self, ModelError> {
+        let name = |part: &str| format!("blk.{index}.{part}");
+        let hidden = spec.hidden;
+        let queries = spec.heads * spec.head_dim;
+        let keys = spec.kv_heads * spec.head_dim;
+        Ok(Self {
+            attention_norm: loader.vector(&name("attn_norm.weight"), hidden)?,
+            query: loader.linear(&name("attn_q"), queries, hidden)?,
+            key: loader.linear(&name("attn_k"), keys, hidden)?,
+            value: loader.linear(&name("attn_v"), keys, hidden)?,
+            output: loader.linear(&name("attn_output"), hidden, queries)?,
+            feed_forward_norm: loader.vector(&name("ffn_norm.weight"), hidden)?,
+            gate: loader.linear(&name("ffn_gate"), spec.feed_forward, hidden)?,
+            up: loader.linear(&name("ffn_up"), spec.feed_forward, hidden)?,
+            down: loader.linear(&name("ffn_down"), hidden, spec.feed_forward)?,
+        })
+    }
+}
+
+/// A factor divides a frequency, so it must be a positive number.
+fn check_factors(metadata: &Metadata, factors: Option<&[f32]>) -> Result<(), ModelError> {
+    let bad = factors
+        .unwrap_or_default()
+        .iter()
+        .find(|f| !(f.is_finite() && **f > 0.0));
+    match bad {
+        None => Ok(()),
+        Some(factor) => Err(ModelError::Impossible {
+            file: metadata.file().to_owned(),
+            key: "tensor rope_freqs.weight".into(),
+            found: factor.to_string(),
+            expected: "positive numbers".into(),
+        }),
+    }
+}

@@ -19,8 +19,9 @@ pub(in crate::format) fn read(
 ) -> Result<ModelFile, FormatError> {
     let mut weights = Weights::new(path);
     let metadata = read_part(path, storage, extent, &mut weights)?;
-    let number: usize = metadata.maybe(NUMBER)?.unwrap_or(0);
-    let count: usize = metadata.maybe(COUNT)?.unwrap_or(1);
+    // The specification gives both 16 bits, which bounds the search for the other parts.
+    let number = usize::from(metadata.maybe::<u16>(NUMBER)?.unwrap_or(0));
+    let count = usize::from(metadata.maybe::<u16>(COUNT)?.unwrap_or(1));
     let tensors: Option<usize> = metadata.maybe(TENSORS)?;
     if number > 0 {
         return Err(FormatError::NotFirstPart {

@@ -16,10 +16,10 @@ pub struct EncodeOptions {
 
 /// Turns text into token ids and back.
 pub trait Tokenizer: Send + Sync {
-    /// The ids of `text`.
+    /// The ids of `text`. A byte that a byte-level vocabulary lacks is left out, as the models' own tokenizers do.
     ///
     /// # Errors
-    /// The text is longer than 4 GiB or has a byte that the vocabulary cannot express.
+    /// The text is longer than 1 GiB, or has a character for which a vocabulary without byte tokens has no token.
     fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>, TokenizerError>;
 
     /// The bytes that `token` stands for; they need not be whole characters. For special tokens, their text.

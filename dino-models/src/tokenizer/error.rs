@@ -2,10 +2,23 @@
 
 use thiserror::Error;
 
+use crate::format::FormatError;
+
 /// Why a tokenizer could not be built or used.
-#[derive(Debug, Clone, PartialEq, Error)]
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TokenizerError {
+    /// A key of the vocabulary is missing or has the wrong type.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// A text is not UTF-8.
+    #[error("{key}[{index}] is not UTF-8; the file is damaged, fetch or convert it again")]
+    NotText {
+        /// The array.
+        key: &'static str,
+        /// Index of the text.
+        index: usize,
+    },
     /// `tokenizer.ggml.model` names a kind of vocabulary that is not supported.
     #[error(
         "tokenizer.ggml.model is {found:?}, but only {known:?} are supported; choose another model file"

@@ -14,6 +14,7 @@ mod byte_level;
 mod contract;
 mod decoder;
 mod error;
+mod from_metadata;
 mod kind;
 mod merge;
 mod partition;

@@ -7,7 +7,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::{TokenKind, TokenizerError};
 
 /// The most tokens, and the most merges, that a vocabulary may have: eight times the largest one published.
-const MOST_TOKENS: usize = 1 << 21;
+pub(super) const MOST_TOKENS: usize = 1 << 21;
 
 /// A vocabulary as a model file states it, borrowed from there. Names are those of the keys, `tokenizer.ggml.*`.
 #[derive(Debug, Clone, Default)]
@@ -58,10 +58,11 @@ pub(super) struct Vocabulary {
 impl Vocabulary {
     /// Checks the tokens and their kinds and copies them.
     pub(super) fn new(data: &VocabularyData<'_>) -> Result<Self, TokenizerError> {
-        check_size("tokenizer.ggml.tokens", data.tokens.len())?;
+        check_size("tokenizer.ggml.tokens", data.tokens.len(), MOST_TOKENS)?;
         check_size(
             "tokenizer.ggml.merges",
             data.merges.as_ref().map_or(0, Vec::len),
+            MOST_TOKENS,
         )?;
         if data.tokens.is_empty() {
             return Err(TokenizerError::MissingKey {
@@ -142,13 +143,14 @@ fn slice<'t>(text: &'t str, ends: &[u32], token: u32) -> Option<&'t str> {
     text.get(start as usize..end as usize)
 }
 
-fn check_size(key: &'static str, found: usize) -> Result<(), TokenizerError> {
-    if found > MOST_TOKENS {
-        return Err(TokenizerError::TooLarge {
-            key,
-            found,
-            limit: MOST_TOKENS,
-        });
+/// Refuses arrays larger than `limit`.
+pub(super) fn check_size(
+    key: &'static str,
+    found: usize,
+    limit: usize,
+) -> Result<(), TokenizerError> {
+    if found > limit {
+        return Err(TokenizerError::TooLarge { key, found, limit });
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::{
     EncodeOptions, PreTokenizer, SpecialTokens, TokenKind, Tokenizer, TokenizerError,
     VocabularyData,
 };
+use crate::format::Metadata;
 
 /// The kinds of vocabulary that are supported.
 const MODELS: &[&str] = &["gpt2", "llama"];
@@ -48,6 +49,14 @@ impl VocabularyTokenizer {
                 known: MODELS,
             }),
         }
+    }
+
+    /// Builds the tokenizer of the model file with `metadata`.
+    ///
+    /// # Errors
+    /// As [`VocabularyData::from_metadata`] and [`VocabularyTokenizer::new`].
+    pub fn from_metadata(metadata: &Metadata) -> Result<Self, TokenizerError> {
+        Self::new(&VocabularyData::from_metadata(metadata)?)
     }
 
     fn byte_level(data: &VocabularyData<'_>) -> Result<Self, TokenizerError> {

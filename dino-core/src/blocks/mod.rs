@@ -7,7 +7,7 @@
 //! three; [`Quantized`] gives them one by one, so that a packer reads any format without knowing its bytes.
 //! The formats are those of ggml (<https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h>), and so
 //! is the order of the roundings: the scale of a group is rounded to f32 before it meets the code, the product
-//! before it meets the minimum. Both `ggml` and the PyPI package `gguf` agree with it to the bit.
+//! before it meets the minimum. The PyPI package `gguf` agrees with it to the bit.
 
 mod block;
 mod float;

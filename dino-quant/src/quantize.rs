@@ -3,7 +3,7 @@
 use crate::QuantError;
 use crate::encode::Encode;
 use dino_core::blocks::{BF16, F16, F32, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
-use dino_core::{DType, cast};
+use dino_core::{DType, blocks, cast};
 use rayon::prelude::*;
 
 /// Whether [`quantize`] can write `dtype`.
@@ -65,38 +65,40 @@ type RowEncoder = fn(&[f32], &mut [u8]) -> Result<(), QuantError>;
 
 fn encoder(dtype: DType) -> Result<RowEncoder, QuantError> {
     Ok(match dtype {
-        DType::F32 => encode_row::<F32>,
-        DType::F16 => encode_row::<F16>,
-        DType::BF16 => encode_row::<BF16>,
-        DType::Q4_0 => encode_row::<Q4_0>,
-        DType::Q4_1 => encode_row::<Q4_1>,
-        DType::Q5_0 => encode_row::<Q5_0>,
-        DType::Q5_1 => encode_row::<Q5_1>,
-        DType::Q8_0 => encode_row::<Q8_0>,
+        DType::F32 => encode_row::<F32, _>,
+        DType::F16 => encode_row::<F16, _>,
+        DType::BF16 => encode_row::<BF16, _>,
+        DType::Q4_0 => encode_row::<Q4_0, _>,
+        DType::Q4_1 => encode_row::<Q4_1, _>,
+        DType::Q5_0 => encode_row::<Q5_0, _>,
+        DType::Q5_1 => encode_row::<Q5_1, _>,
+        DType::Q8_0 => encode_row::<Q8_0, _>,
         _ => return Err(QuantError::NoEncoder(dtype)),
     })
 }
 
-fn encode_row<B: Encode>(values: &[f32], out: &mut [u8]) -> Result<(), QuantError> {
-    let (dtype, length) = (B::DTYPE, B::DTYPE.block_len());
+fn encode_row<B: Encode<N>, const N: usize>(
+    values: &[f32],
+    out: &mut [u8],
+) -> Result<(), QuantError> {
+    let dtype = B::DTYPE;
     let Some(blocks) = cast::blocks_mut::<B>(out) else {
         panic!("a row's bytes are not a whole number of {dtype} blocks");
     };
-    let mut decoded = vec![0.0; length];
-    let runs = blocks.iter_mut().zip(values.chunks_exact(length));
-    for (index, (block, values)) in runs.enumerate() {
+    for (block, values) in blocks.iter_mut().zip(values.as_chunks::<N>().0) {
         *block = B::encode(values);
-        block.dequantize(&mut decoded);
-        // A scale that became infinite as f16 shows in what reads back.
-        if !all_finite(values) || !all_finite(&decoded) {
-            return Err(fault(values, index * length, dtype));
+    }
+    // A scale that became infinite as f16 shows in what reads back.
+    let mut decoded = vec![0.0; values.len()];
+    blocks::dequantize(dtype, out, &mut decoded);
+    let is_lost = |(value, decoded): (&f32, &f32)| !(value.is_finite() && decoded.is_finite());
+    match values.iter().zip(&decoded).position(is_lost) {
+        None => Ok(()),
+        Some(column) => {
+            let start = column - column % N;
+            Err(fault(&values[start..start + N], start, dtype))
         }
     }
-    Ok(())
-}
-
-fn all_finite(values: &[f32]) -> bool {
-    values.iter().all(|x| x.is_finite())
 }
 
 /// Names the value that keeps the block of `values`, which starts at column `start`, from being stored.

@@ -3,20 +3,20 @@
 use super::Encode;
 use dino_core::blocks::{BF16, F16, F32};
 
-impl Encode for F32 {
-    fn encode(values: &[f32]) -> Self {
-        Self(values[0].to_le_bytes())
+impl Encode<1> for F32 {
+    fn encode([value]: &[f32; 1]) -> Self {
+        Self(value.to_le_bytes())
     }
 }
 
-impl Encode for F16 {
-    fn encode(values: &[f32]) -> Self {
-        Self::from_f32(values[0])
+impl Encode<1> for F16 {
+    fn encode([value]: &[f32; 1]) -> Self {
+        Self::from_f32(*value)
     }
 }
 
-impl Encode for BF16 {
-    fn encode(values: &[f32]) -> Self {
-        Self::from_f32(values[0])
+impl Encode<1> for BF16 {
+    fn encode([value]: &[f32; 1]) -> Self {
+        Self::from_f32(*value)
     }
 }

@@ -13,8 +13,8 @@ mod range;
 
 use dino_core::blocks::Block;
 
-/// A format that values can be encoded to.
-pub(crate) trait Encode: Block {
-    /// The block nearest to `values`, which are as many as a block holds and finite.
-    fn encode(values: &[f32]) -> Self;
+/// A format that values can be encoded to, `N` to a block.
+pub(crate) trait Encode<const N: usize>: Block {
+    /// The block nearest to `values`; any block if they are not finite.
+    fn encode(values: &[f32; N]) -> Self;
 }

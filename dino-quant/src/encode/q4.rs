@@ -6,8 +6,8 @@ use super::range::{bounds, extreme, inverse};
 use dino_core::blocks::{F16, Q4_0, Q4_1};
 use std::array;
 
-impl Encode for Q4_0 {
-    fn encode(values: &[f32]) -> Self {
+impl Encode<32> for Q4_0 {
+    fn encode(values: &[f32; 32]) -> Self {
         let scale = extreme(values) / -8.0;
         let inverse = inverse(scale);
         // 8 raises the code, 0.5 turns the truncation of `as` into rounding.
@@ -19,8 +19,8 @@ impl Encode for Q4_0 {
     }
 }
 
-impl Encode for Q4_1 {
-    fn encode(values: &[f32]) -> Self {
+impl Encode<32> for Q4_1 {
+    fn encode(values: &[f32; 32]) -> Self {
         let (least, greatest) = bounds(values);
         let scale = (greatest - least) / 15.0;
         let inverse = inverse(scale);

@@ -6,8 +6,8 @@ use super::range::{bounds, extreme, inverse};
 use dino_core::blocks::{F16, Q5_0, Q5_1};
 use std::array;
 
-impl Encode for Q5_0 {
-    fn encode(values: &[f32]) -> Self {
+impl Encode<32> for Q5_0 {
+    fn encode(values: &[f32; 32]) -> Self {
         let scale = extreme(values) / -16.0;
         let inverse = inverse(scale);
         // 16 raises the code, 0.5 turns the truncation of `as` into rounding.
@@ -20,8 +20,8 @@ impl Encode for Q5_0 {
     }
 }
 
-impl Encode for Q5_1 {
-    fn encode(values: &[f32]) -> Self {
+impl Encode<32> for Q5_1 {
+    fn encode(values: &[f32; 32]) -> Self {
         let (least, greatest) = bounds(values);
         let scale = (greatest - least) / 31.0;
         let inverse = inverse(scale);

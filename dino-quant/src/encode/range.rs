@@ -1,15 +1,24 @@
 //! What a block needs to know of its values.
 
-/// The value of largest magnitude, with its sign; the first of equals.
-pub(super) fn extreme(values: &[f32]) -> f32 {
-    values.iter().fold(
-        0.0,
-        |extreme: f32, &x| if x.abs() > extreme.abs() { x } else { extreme },
-    )
+/// The largest magnitude.
+pub(super) fn magnitude(values: &[f32; 32]) -> f32 {
+    // Without their sign, the bits of floats are ordered as the floats are, and integers compare in any order.
+    let bits = values.map(|x| x.abs().to_bits());
+    f32::from_bits(bits.into_iter().fold(0, u32::max))
+}
+
+/// The value of largest magnitude, with its sign; the first of equals, and 0 of zeros.
+pub(super) fn extreme(values: &[f32; 32]) -> f32 {
+    let magnitude = magnitude(values);
+    if magnitude == 0.0 {
+        return 0.0;
+    }
+    let first = values.iter().find(|x| x.abs() == magnitude);
+    first.copied().unwrap_or(magnitude)
 }
 
 /// The least and the greatest value.
-pub(super) fn bounds(values: &[f32]) -> (f32, f32) {
+pub(super) fn bounds(values: &[f32; 32]) -> (f32, f32) {
     values
         .iter()
         .fold((f32::MAX, f32::MIN), |(least, greatest), &x| {

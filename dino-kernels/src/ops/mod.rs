@@ -3,11 +3,24 @@
 //! Activations are views of shape `[tokens, features]` in standard layout. A shape that does not fit is a
 //! caller's bug and panics; what a user's data can get wrong is a [`KernelError`](crate::KernelError).
 
-mod attention;
-mod linear;
+// Views are pointers with a shape: they are passed by value, as ndarray's own functions take them.
+#![allow(clippy::needless_pass_by_value)]
 
+mod activation;
+mod attention;
+mod elementwise;
+mod embedding;
+mod linear;
+mod norm;
+mod rope;
+mod rows;
+mod softmax;
+
+pub use activation::{activate, activate_gate};
 pub use attention::{Attention, AttentionSpan, append, attend};
+pub use elementwise::{add, add_scaled, scale, soft_cap};
+pub use embedding::embed;
 pub use linear::{Linear, LinearInput, linear};
-#[allow(missing_docs)]
-mod interim;
-pub use interim::*;
+pub use norm::{layer_norm, rms_norm, rms_norm_heads};
+pub use rope::{Llama3Scaling, RopeAngles, RopeFrequencies, RopePairing, YarnScaling, rope};
+pub use softmax::softmax;

@@ -2,15 +2,9 @@
 
 use crate::ModelError;
 use crate::format::Metadata;
+use dino_kernels::ops::RopeFrequencies;
 
-/// Which two features of a head are rotated together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RopePairing {
-    /// Features `2 i` and `2 i + 1`, as in the first LLaMA code and in GGUF files of that family.
-    Interleaved,
-    /// Features `i` and `i + dim / 2`, as in GPT-NeoX and in `transformers`.
-    Halves,
-}
+pub use dino_kernels::ops::RopePairing;
 
 /// How a model's context was stretched beyond its training.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -116,17 +110,19 @@ impl RopeSpec {
         Ok(scaling)
     }
 
-    /// The angle that a position adds to each pair, `[dim / 2]`; `factors` divide single frequencies (Llama 3.1).
-    pub fn frequencies(&self, factors: Option<&[f32]>) -> Vec<f64> {
-        let stretch = match self.scaling {
-            RopeScaling::None => 1.0,
-            RopeScaling::Linear { factor } => f64::from(factor),
+    /// How fast each pair turns; `factors`, `[dim / 2]`, slow single pairs down (Llama 3.1).
+    ///
+    /// # Panics
+    /// If there is not one factor a pair.
+    pub fn frequencies(&self, factors: Option<&[f32]>) -> RopeFrequencies {
+        let plain = RopeFrequencies::new(self.dim, f64::from(self.base));
+        let scaled = match self.scaling {
+            RopeScaling::None => plain,
+            RopeScaling::Linear { factor } => plain.linear(f64::from(factor)),
         };
-        let frequency = |pair: usize| {
-            let exponent = -2.0 * pair as f64 / self.dim as f64;
-            let factor = factors.map_or(1.0, |factors| f64::from(factors[pair]));
-            f64::from(self.base).powf(exponent) / (factor * stretch)
-        };
-        (0..self.dim / 2).map(frequency).collect()
+        match factors {
+            Some(factors) => scaled.divided_by(factors),
+            None => scaled,
+        }
     }
 }

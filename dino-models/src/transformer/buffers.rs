@@ -2,6 +2,7 @@
 
 use crate::arch::Spec;
 use dino_kernels::QuantizedRows;
+use dino_kernels::ops::RopeAngles;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use std::ops::Range;
 
@@ -28,8 +29,8 @@ pub(super) struct Buffers {
     pub(super) wanted: Rows,
     /// The input of the linear layers at hand, in 8 bits.
     pub(super) quantized: QuantizedRows,
-    /// The position of each row.
-    pub(super) positions: Vec<usize>,
+    /// How far the position of each row turns its queries and keys.
+    pub(super) angles: RopeAngles,
 }
 
 impl Buffers {

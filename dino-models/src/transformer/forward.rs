@@ -5,7 +5,7 @@ use super::weights::{Layer, Transformer};
 use crate::arch::{Linear, Norm};
 use crate::{Batch, Cache, CausalLm, Config, ModelError, Scratch};
 use dino_kernels::ops::{self, Attention, AttentionSpan, LinearInput};
-use dino_kernels::{Compute, QuantizedRows};
+use dino_kernels::{Activation, Compute, QuantizedRows};
 use ndarray::ArrayView2;
 
 impl CausalLm for Transformer {
@@ -24,13 +24,12 @@ impl CausalLm for Transformer {
         let (buffers, logits) =
             scratch.prepare::<Buffers>(batch.wanted().len(), self.config.vocabulary);
         buffers.resize(&self.spec, batch.tokens().len(), batch.wanted().len());
-        buffers.positions.clear();
+        buffers.angles.clear();
         for span in batch.spans() {
             let start = cache.len(span.sequence)?;
             cache.reserve(span.sequence, span.rows.len())?;
-            buffers
-                .positions
-                .extend((0..span.rows.len()).map(|token| start + token));
+            let positions = start..start + span.rows.len();
+            buffers.angles.extend(&self.rope, positions);
         }
         Pass {
             model: self,
@@ -118,7 +117,7 @@ impl Pass<'_> {
             keys,
             values,
             quantized,
-            positions,
+            angles,
             ..
         } = &mut *self.buffers;
         let model = self.model;
@@ -131,7 +130,8 @@ impl Pass<'_> {
         ];
         ops::linear(self.compute, input, &layers);
         for rotated in [queries, keys] {
-            ops::rope(self.compute, &model.rope, positions, rotated.view_mut());
+            let (head_dim, pairing) = (model.spec.head_dim, model.spec.rope.pairing);
+            ops::rope(self.compute, rotated.view_mut(), head_dim, pairing, angles);
         }
     }
 
@@ -213,7 +213,7 @@ impl Pass<'_> {
             input,
             &[store(&layer.gate, gate), store(&layer.up, up)],
         );
-        ops::silu_mul(self.compute, gate.view_mut(), up.view());
+        ops::activate_gate(self.compute, gate.view_mut(), up.view(), Activation::Silu);
         let input = model.input(self.compute, gate.view(), quantized);
         ops::linear(self.compute, input, &[add(&layer.down, stream)]);
     }

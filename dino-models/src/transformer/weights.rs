@@ -1,12 +1,12 @@
 //! The weights of a decoder.
 
 use crate::ModelError;
-use crate::arch::{Linear, Loader, Norm, RopePairing, Spec};
+use crate::arch::{Linear, Loader, Norm, Spec};
 use crate::causal_lm::Config;
 use crate::format::Metadata;
 use dino_core::Tensor;
 use dino_kernels::PackedWeight;
-use dino_kernels::ops::Rope;
+use dino_kernels::ops::RopeFrequencies;
 
 /// A decoder that a [`Spec`] describes.
 pub struct Transformer {
@@ -19,7 +19,7 @@ pub struct Transformer {
     pub(super) norm: Vec<f32>,
     /// `[vocabulary, hidden]`.
     pub(super) head: PackedWeight,
-    pub(super) rope: Rope,
+    pub(super) rope: RopeFrequencies,
 }
 
 /// The weights of one layer.
@@ -51,11 +51,7 @@ impl Transformer {
             .clone();
         let factors = loader.maybe_vector("rope_freqs.weight", spec.rope.dim / 2)?;
         check_factors(loader.metadata(), factors.as_deref())?;
-        let rope = Rope {
-            head_dim: spec.head_dim,
-            halves: spec.rope.pairing == RopePairing::Halves,
-            frequencies: spec.rope.frequencies(factors.as_deref()),
-        };
+        let rope = spec.rope.frequencies(factors.as_deref());
         let layers = (0..spec.layers).map(|index| Layer::load(&spec, loader, index));
         let layers = layers.collect::<Result<Vec<_>, _>>()?;
         let norm = loader.vector("output_norm.weight", spec.hidden)?;

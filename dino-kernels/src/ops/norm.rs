@@ -1,0 +1,128 @@
+//! Normalisation of rows.
+
+use super::rows::{for_rows, values};
+use crate::{Compute, LayerNorm};
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+/// `output = input · weight / sqrt(mean(input²) + epsilon)`, row by row (Zhang and Sennrich, 2019).
+///
+/// `input` and `output` are `[tokens, features]`, `weight` is `[features]`.
+///
+/// # Panics
+/// If shapes do not fit or a matrix is not in standard layout.
+pub fn rms_norm(
+    compute: &Compute,
+    input: ArrayView2<'_, f32>,
+    weight: &[f32],
+    epsilon: f32,
+    output: ArrayViewMut2<'_, f32>,
+) {
+    assert_eq!(
+        output.ncols(),
+        weight.len(),
+        "features of output and weight"
+    );
+    copied(compute, input, output, |rows| {
+        compute.kernels.vector.rms_norm(rows, weight, epsilon);
+    });
+}
+
+/// Normalises the heads of each row: [`rms_norm`] of runs of `weight.len()` features, in place.
+///
+/// `rows` is `[tokens, heads · head_dim]`, `weight` is `[head_dim]`; with one head it is a norm of whole rows.
+///
+/// # Panics
+/// If `rows` is not in standard layout or does not hold whole heads.
+pub fn rms_norm_heads(
+    compute: &Compute,
+    rows: ArrayViewMut2<'_, f32>,
+    weight: &[f32],
+    epsilon: f32,
+) {
+    assert!(
+        rows.ncols().is_multiple_of(weight.len().max(1)),
+        "{} features are no whole heads of {}",
+        rows.ncols(),
+        weight.len()
+    );
+    for_rows(compute, rows, |_, rows| {
+        compute.kernels.vector.rms_norm(rows, weight, epsilon);
+    });
+}
+
+/// `output = (input − mean) · weight / sqrt(variance + epsilon) + bias`, row by row (Ba et al., 2016).
+///
+/// `input` and `output` are `[tokens, features]`.
+///
+/// # Panics
+/// If shapes do not fit or a matrix is not in standard layout.
+pub fn layer_norm(
+    compute: &Compute,
+    input: ArrayView2<'_, f32>,
+    norm: LayerNorm<'_>,
+    output: ArrayViewMut2<'_, f32>,
+) {
+    assert_eq!(
+        output.ncols(),
+        norm.weight.len(),
+        "features of output and weight"
+    );
+    copied(compute, input, output, |rows| {
+        compute.kernels.vector.layer_norm(rows, norm);
+    });
+}
+
+/// Copies `input` to `output` and calls `work` on the copy, while it is in the nearest cache.
+fn copied(
+    compute: &Compute,
+    input: ArrayView2<'_, f32>,
+    output: ArrayViewMut2<'_, f32>,
+    work: impl Fn(&mut [f32]) + Sync,
+) {
+    assert_eq!(input.dim(), output.dim(), "shapes of input and output");
+    let (columns, input) = (input.ncols(), values(input));
+    for_rows(compute, output, |first, rows| {
+        rows.copy_from_slice(&input[first * columns..][..rows.len()]);
+        work(rows);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Random;
+    use ndarray::Array2;
+
+    #[test]
+    fn many_rows_are_as_one_by_one_for_any_threads() {
+        let mut random = Random::new(1);
+        let input = Array2::from_shape_fn((37, 576), |_| random.value());
+        let weight = random.values(576);
+        let mut outputs = Vec::new();
+        for threads in [1, 2, 5] {
+            let compute = Compute::new(threads).unwrap();
+            let mut output = Array2::zeros(input.raw_dim());
+            rms_norm(&compute, input.view(), &weight, 1e-5, output.view_mut());
+            outputs.push(output);
+        }
+        assert_eq!(outputs[0], outputs[1]);
+        assert_eq!(outputs[0], outputs[2]);
+        let compute = Compute::new(1).unwrap();
+        for (row, all) in input.outer_iter().zip(outputs[0].outer_iter()) {
+            let mut alone = row.to_vec();
+            compute.kernels.vector.rms_norm(&mut alone, &weight, 1e-5);
+            assert_eq!(alone, all.to_vec());
+        }
+    }
+
+    #[test]
+    fn heads_are_normalised_each() {
+        let compute = Compute::new(1).unwrap();
+        let mut rows = Array2::from_shape_vec((1, 4), vec![3.0, 4.0, 0.3, 0.4]).unwrap();
+        rms_norm_heads(&compute, rows.view_mut(), &[1.0, 2.0], 0.0);
+        let root = 12.5_f32.sqrt();
+        for (found, expected) in rows.iter().zip([3.0, 8.0, 3.0, 8.0]) {
+            assert!((found - expected / root).abs() < 1e-6);
+        }
+    }
+}

@@ -9,6 +9,7 @@
 use std::error::Error;
 use std::io::{self, BufRead, Read, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 use dino_models::format::ModelFile;
@@ -38,14 +39,23 @@ struct Arguments {
     input: Option<String>,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let file = ModelFile::open_vocabulary(&arguments.model)?;
     let tokenizer = VocabularyTokenizer::from_metadata(&file.metadata)?;
     let mut out = io::stdout().lock();
     if arguments.jsonl {
         for line in io::stdin().lock().lines() {
-            writeln!(out, "{}", convert_line(&tokenizer, &arguments, &line?)?)?;
+            writeln!(out, "{}", convert_line(&tokenizer, arguments, &line?)?)?;
         }
         return Ok(());
     }
@@ -61,7 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         )?;
         write!(out, "{text}")?;
     } else {
-        let tokens = encode(&tokenizer, &arguments, &input)?;
+        let tokens = encode(&tokenizer, arguments, &input)?;
         writeln!(out, "{}", serde_json::to_string(&tokens)?)?;
     }
     Ok(())

@@ -127,3 +127,51 @@ impl Merger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The definition: look for the best pair, leftmost among equals, join it, begin anew.
+    fn merge_naively(word: &[u8], pairs: &[((u32, u32), Joined)]) -> Vec<u32> {
+        let mut tokens: Vec<u32> = word.iter().copied().map(u32::from).collect();
+        let join = |pair: &[u32]| find(pairs, pair[0], pair[1]);
+        loop {
+            let candidates = tokens
+                .windows(2)
+                .enumerate()
+                .filter_map(|(at, pair)| Some((join(pair)?, at)));
+            let Some((best, at)) = candidates.min_by_key(|(joined, at)| (joined.order, *at)) else {
+                return tokens;
+            };
+            tokens.splice(at..at + 2, [best.token]);
+        }
+    }
+
+    fn find(pairs: &[((u32, u32), Joined)], left: u32, right: u32) -> Option<Joined> {
+        pairs
+            .iter()
+            .find(|(pair, _)| *pair == (left, right))
+            .map(|(_, joined)| *joined)
+    }
+
+    proptest! {
+        /// Few tokens and many equal ranks, so that pairs overlap and tie.
+        #[test]
+        fn the_heap_joins_what_the_definition_joins(
+            word in prop::collection::vec(0_u8..4, 0..40),
+            rules in prop::collection::vec(((0_u32..9, 0_u32..9), 0_u32..6), 0..12),
+        ) {
+            let joined = |(index, (pair, order))| (pair, Joined { order, token: 4 + index as u32 });
+            let pairs: Vec<_> = rules.into_iter().enumerate().map(joined).collect();
+            let mut merger = Merger::default();
+            for (start, &byte) in (0..).zip(&word) {
+                merger.push(start, start + 1, u32::from(byte));
+            }
+            let join = |left: &Symbol, right: &Symbol| find(&pairs, left.token, right.token);
+            let merged: Vec<u32> = merger.merge(join).map(|symbol| symbol.token).collect();
+            prop_assert_eq!(merged, merge_naively(&word, &pairs));
+        }
+    }
+}

@@ -66,7 +66,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if arguments.decode {
         let text = decode(
             &tokenizer,
-            &arguments,
+            arguments,
             &serde_json::from_str::<Vec<u32>>(&input)?,
         )?;
         write!(out, "{text}")?;

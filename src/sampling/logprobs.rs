@@ -4,7 +4,7 @@ use super::exponential::exp_nonpositive;
 use super::filters::Candidates;
 
 /// A token and its log probability.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct TokenLogprob {
     /// The token.
     pub id: u32,

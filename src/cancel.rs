@@ -1,0 +1,36 @@
+//! Stopping a generation from elsewhere.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Ends a generation from any thread; all clones are one.
+///
+/// It is looked at before every token and between the chunks of a prompt.
+///
+/// ```
+/// use dino_llm::CancelToken;
+///
+/// let token = CancelToken::new();
+/// let elsewhere = token.clone();
+/// elsewhere.cancel();
+/// assert!(token.is_cancelled());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct CancelToken(Arc<AtomicBool>);
+
+impl CancelToken {
+    /// A token that is not cancelled.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ends what looks at this token, for good.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Self::cancel`] was called.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,49 @@
+//! The text that tokens make.
+
+use dino_models::tokenizer::{TextDecoder, Tokenizer};
+
+use crate::{Result, StopMatcher};
+
+/// Turns generated tokens into text that may be shown: whole characters, and nothing that may become a stop string.
+pub(super) struct Answer {
+    decoder: TextDecoder,
+    stops: StopMatcher,
+    text: String,
+}
+
+impl Answer {
+    pub(super) fn new(stops: &[String]) -> Self {
+        Self {
+            decoder: TextDecoder::continuation(),
+            stops: StopMatcher::new(stops),
+            text: String::new(),
+        }
+    }
+
+    /// The text that `token` completes.
+    pub(super) fn push(&mut self, tokenizer: &dyn Tokenizer, token: u32) -> Result<String> {
+        let shown = self.stops.push(self.decoder.push(tokenizer, token)?);
+        self.text.push_str(&shown);
+        Ok(shown)
+    }
+
+    /// The text that was held back, when no further token comes.
+    pub(super) fn finish(&mut self) -> String {
+        let mut shown = self.stops.push(self.decoder.finish());
+        if self.stops.stopped_at().is_none() {
+            shown += &self.stops.finish();
+        }
+        self.text.push_str(&shown);
+        shown
+    }
+
+    /// Which stop string has ended the text, by its place in the list.
+    pub(super) fn stopped_at(&self) -> Option<usize> {
+        self.stops.stopped_at()
+    }
+
+    /// All text shown so far, which is given away.
+    pub(super) fn take_text(&mut self) -> String {
+        std::mem::take(&mut self.text)
+    }
+}

@@ -1,0 +1,18 @@
+//! Text from a model: [`Generator`] takes a [`Request`], a [`TokenStream`] runs it token by token.
+
+mod answer;
+mod completion;
+mod generate;
+mod prompt;
+mod request;
+mod score;
+mod sequence;
+mod stats;
+mod stream;
+
+pub use completion::{Completion, FinishReason, Token, Usage};
+pub use generate::Generator;
+pub use prompt::Prompt;
+pub use request::Request;
+pub use stats::{Stats, peak_memory};
+pub use stream::TokenStream;

@@ -1,0 +1,68 @@
+//! Tokens that a model has seen, and what it remembers of them.
+
+use dino_models::{Batch, Cache, ModelError, Scratch, SequenceId, Wanted};
+
+use crate::{Model, Result};
+
+/// The one sequence of a generator, and the buffers to run it in.
+pub(super) struct Sequence {
+    cache: Cache,
+    id: SequenceId,
+    /// What the cache holds, token by token.
+    tokens: Vec<u32>,
+    batch: Batch,
+    scratch: Scratch,
+}
+
+impl Sequence {
+    pub(super) fn new(model: &Model) -> Self {
+        let mut cache = model.new_cache();
+        Self {
+            id: cache.add(),
+            cache,
+            tokens: Vec::new(),
+            batch: Batch::default(),
+            scratch: Scratch::new(),
+        }
+    }
+
+    /// Number of tokens that the model has seen.
+    pub(super) fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Forgets all but the tokens that `tokens` begins with too, and of these all but `most`; says how many stay.
+    pub(super) fn keep_prefix(&mut self, tokens: &[u32], most: usize) -> Result<usize> {
+        let pairs = self.tokens.iter().zip(tokens).take(most);
+        let kept = pairs.take_while(|(seen, wanted)| seen == wanted).count();
+        self.tokens.truncate(kept);
+        self.cache.truncate(self.id, kept)?;
+        Ok(kept)
+    }
+
+    /// Runs `tokens` behind those seen before. If it fails, they were not seen.
+    pub(super) fn push(&mut self, model: &Model, tokens: &[u32], wanted: Wanted) -> Result<()> {
+        self.batch.clear();
+        self.batch.push(self.id, tokens, wanted);
+        let (cache, scratch) = (&mut self.cache, &mut self.scratch);
+        model
+            .language_model()
+            .forward(model.compute(), &self.batch, cache, scratch)?;
+        self.tokens.extend_from_slice(tokens);
+        Ok(())
+    }
+
+    /// The logits of one row that the last [`Self::push`] wanted, `[vocabulary]`.
+    pub(super) fn logits_mut(&mut self, row: usize) -> &mut [f32] {
+        self.scratch.logits_mut(row)
+    }
+}
+
+/// Refuses more tokens than the model attends to.
+pub(super) fn check_context(model: &Model, needed: usize) -> Result<()> {
+    let limit = model.context_length();
+    if needed > limit {
+        return Err(ModelError::ContextOverflow { needed, limit }.into());
+    }
+    Ok(())
+}

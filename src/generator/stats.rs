@@ -1,0 +1,111 @@
+//! How fast a generation was.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::Usage;
+
+/// How fast a generation was. Only time spent inside this crate counts; serialized durations are seconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// From the request to its first token.
+    #[serde(serialize_with = "seconds")]
+    pub time_to_first_token: Duration,
+    /// Mean time of each token after the first.
+    #[serde(serialize_with = "seconds")]
+    pub time_per_output_token: Duration,
+    /// Prompt tokens that were run, a second.
+    pub prompt_tokens_per_second: f64,
+    /// Tokens after the first, a second; 0 if there are none.
+    pub decode_tokens_per_second: f64,
+    /// Tokens of the prompt that were not run again.
+    pub cached_tokens: usize,
+    /// The most bytes that this process has had in memory so far, where the system tells (Linux).
+    pub peak_memory: Option<u64>,
+    /// How long the model took to load.
+    #[serde(serialize_with = "seconds")]
+    pub load_time: Duration,
+}
+
+/// Time spent on a generation.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Clock {
+    /// Until the first token.
+    pub(super) prompt: Duration,
+    /// After it.
+    pub(super) decode: Duration,
+}
+
+impl Stats {
+    pub(super) fn new(clock: Clock, usage: Usage, load_time: Duration) -> Self {
+        let decoded = usage.completion_tokens.saturating_sub(1);
+        let mean = clock
+            .decode
+            .checked_div(decoded.try_into().unwrap_or(u32::MAX));
+        Self {
+            time_to_first_token: clock.prompt,
+            time_per_output_token: mean.unwrap_or_default(),
+            prompt_tokens_per_second: rate(usage.prompt_tokens - usage.cached_tokens, clock.prompt),
+            decode_tokens_per_second: rate(decoded, clock.decode),
+            cached_tokens: usage.cached_tokens,
+            peak_memory: peak_memory(),
+            load_time,
+        }
+    }
+}
+
+fn rate(tokens: usize, time: Duration) -> f64 {
+    if time.is_zero() {
+        return 0.0;
+    }
+    tokens as f64 / time.as_secs_f64()
+}
+
+/// The most bytes that this process has had in memory, where the system tells (Linux).
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_follow_from_times_and_counts() {
+        let clock = Clock {
+            prompt: Duration::from_millis(500),
+            decode: Duration::from_secs(2),
+        };
+        let usage = Usage {
+            prompt_tokens: 120,
+            completion_tokens: 41,
+            cached_tokens: 20,
+        };
+        let stats = Stats::new(clock, usage, Duration::ZERO);
+        assert_eq!(stats.prompt_tokens_per_second, 200.0);
+        assert_eq!(stats.decode_tokens_per_second, 20.0);
+        assert_eq!(stats.time_per_output_token, Duration::from_millis(50));
+        let none = Stats::new(Clock::default(), Usage::default(), Duration::ZERO);
+        assert_eq!(
+            (none.prompt_tokens_per_second, none.decode_tokens_per_second),
+            (0.0, 0.0)
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn linux_tells_the_peak() {
+        assert!(peak_memory().unwrap() > 1 << 20);
+    }
+}

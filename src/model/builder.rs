@@ -1,0 +1,217 @@
+//! How a model is to be loaded.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use dino_core::Requantize;
+use dino_kernels::{Compute, Isa, Kernels, KvType, ThreadPool};
+use dino_models::arch::{Architecture, LoadProgress, Loader, LoaderOptions, Registry};
+use dino_models::format::ModelFile;
+use dino_models::tokenizer::{Tokenizer, VocabularyTokenizer};
+use dino_models::{CausalLm, Config};
+
+use super::Model;
+use super::loaded::Inner;
+use crate::{Error, Result};
+
+/// Settings that a model is loaded with; [`Model::builder`] makes one.
+///
+/// ```no_run
+/// use dino_llm::Model;
+///
+/// let model = Model::builder()
+///     .threads(4)
+///     .context_length(4096)
+///     .on_progress(|progress| eprint!("\r{} of {} bytes", progress.done, progress.total))
+///     .load("model.gguf")?;
+/// # Ok::<(), dino_llm::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct ModelBuilder {
+    threads: usize,
+    isa: Option<Isa>,
+    context_length: Option<usize>,
+    kv_type: KvType,
+    prompt_chunk: Option<usize>,
+    registry: Registry,
+    tokenizer: Option<Arc<dyn Tokenizer>>,
+    options: LoaderOptions,
+}
+
+impl ModelBuilder {
+    /// Uses this many threads, the calling one among them; 0, the default, is one a core that the process may use.
+    #[must_use]
+    pub fn threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// Uses this instruction set instead of the one that `DINO_ISA` names or else the best one.
+    #[must_use]
+    pub fn isa(self, isa: Isa) -> Self {
+        Self {
+            isa: Some(isa),
+            ..self
+        }
+    }
+
+    /// Limits prompt and answer together to this many tokens; the default is what the model was trained for.
+    #[must_use]
+    pub fn context_length(self, tokens: usize) -> Self {
+        Self {
+            context_length: Some(tokens),
+            ..self
+        }
+    }
+
+    /// Stores keys and values of past tokens as this type; the default is f16.
+    #[must_use]
+    pub fn kv_cache_type(self, kv_type: KvType) -> Self {
+        Self { kv_type, ..self }
+    }
+
+    /// Runs prompts in pieces of this many tokens. Cancellation is looked at between them; larger pieces are a little
+    /// faster and take more memory. The default is 32 to 256 tokens, fewer for larger models.
+    #[must_use]
+    pub fn prompt_chunk(self, tokens: usize) -> Self {
+        Self {
+            prompt_chunk: Some(tokens.max(1)),
+            ..self
+        }
+    }
+
+    /// Adds an architecture, which goes before a built-in one of the same name.
+    #[must_use]
+    pub fn architecture(mut self, architecture: impl Architecture + 'static) -> Self {
+        self.registry.add(Arc::new(architecture));
+        self
+    }
+
+    /// Uses this tokenizer instead of the file's own.
+    #[must_use]
+    pub fn tokenizer(self, tokenizer: Arc<dyn Tokenizer>) -> Self {
+        Self {
+            tokenizer: Some(tokenizer),
+            ..self
+        }
+    }
+
+    /// Multiplies quantized weights by f32 activations. By default activations are rounded to 8 bits on the way, which
+    /// is several times faster; `docs/numerics.md` says what it costs.
+    #[must_use]
+    pub fn precise(mut self, precise: bool) -> Self {
+        self.options.precise = precise;
+        self
+    }
+
+    /// Holds the weights in another type than the file's, such as a
+    /// [`BlockRequantizer`](dino_quant::BlockRequantizer)'s.
+    #[must_use]
+    pub fn requantize(mut self, to: impl Requantize + 'static) -> Self {
+        self.options.requantize = Some(Arc::new(to));
+        self
+    }
+
+    /// Calls `report` after each weight that was loaded.
+    #[must_use]
+    pub fn on_progress(mut self, report: impl Fn(LoadProgress) + Send + Sync + 'static) -> Self {
+        self.options.on_progress = Some(Arc::new(report));
+        self
+    }
+
+    /// Loads a model file.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is damaged, or holds a model that is not supported; if its vocabulary does not fit
+    /// the model ([`Error::VocabularyMismatch`]); if the model attends to fewer tokens than
+    /// [`Self::context_length`] ([`Error::ContextLength`]).
+    pub fn load(self, path: impl AsRef<Path>) -> Result<Model> {
+        let started = Instant::now();
+        self.build(ModelFile::open(path)?, started)
+    }
+
+    /// Loads a model from a file that is open already, or that lies in memory.
+    ///
+    /// # Errors
+    /// As those of [`Self::load`].
+    pub fn load_file(self, file: ModelFile) -> Result<Model> {
+        self.build(file, Instant::now())
+    }
+
+    fn build(self, file: ModelFile, started: Instant) -> Result<Model> {
+        let compute = Compute {
+            kernels: Kernels::for_isa(self.isa.map_or_else(Isa::from_env, Ok)?)?,
+            pool: ThreadPool::new(self.threads)?,
+        };
+        let (language_model, tokenizer) = self.read(&file, &compute)?;
+        let config = language_model.config();
+        check_vocabulary(&file, &*tokenizer, config)?;
+        let limit = config.context_length;
+        let context_length = self.context_length.unwrap_or(limit);
+        if !(1..=limit).contains(&context_length) {
+            return Err(Error::ContextLength {
+                file: file.path,
+                asked: context_length,
+                limit,
+            });
+        }
+        Ok(Model::new(Inner {
+            end_of_generation: (0..tokenizer.vocab_size() as u32)
+                .filter(|&token| tokenizer.is_end_of_generation(token))
+                .collect(),
+            prompt_chunk: self.prompt_chunk.unwrap_or_else(|| prompt_chunk(config)),
+            kv_type: self.kv_type,
+            context_length,
+            language_model,
+            tokenizer,
+            metadata: file.metadata,
+            compute,
+            load_time: started.elapsed(),
+        }))
+    }
+
+    /// Model and tokenizer, read side by side.
+    fn read(
+        &self,
+        file: &ModelFile,
+        compute: &Compute,
+    ) -> Result<(Box<dyn CausalLm>, Arc<dyn Tokenizer>)> {
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| match &self.tokenizer {
+                Some(tokenizer) => Ok(Arc::clone(tokenizer)),
+                None => VocabularyTokenizer::from_metadata(&file.metadata)
+                    .map(|tokenizer| Arc::new(tokenizer) as Arc<dyn Tokenizer>),
+            });
+            let mut loader = Loader::new(file, compute, self.options.clone());
+            let language_model = self.registry.build(&mut loader);
+            let tokenizer = reader
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok((language_model?, tokenizer?))
+        })
+    }
+}
+
+/// Tokens without a logit could never be generated, and would be refused in a prompt. Logits without a token are common:
+/// embedding tables are padded to round sizes.
+fn check_vocabulary(file: &ModelFile, tokenizer: &dyn Tokenizer, config: &Config) -> Result<()> {
+    let (tokens, logits) = (tokenizer.vocab_size(), config.vocabulary);
+    if tokens > logits || tokens == 0 {
+        return Err(Error::VocabularyMismatch {
+            file: file.path.clone(),
+            tokens,
+            logits,
+        });
+    }
+    Ok(())
+}
+
+/// As many tokens as a slow machine runs in well below a second, at 2 operations a weight and token, but enough to
+/// make good use of each weight that is read. It depends on the model alone, so that a text does not depend on the
+/// machine's load.
+fn prompt_chunk(config: &Config) -> usize {
+    const WEIGHTS_A_CHUNK: usize = 1 << 34;
+    let tokens = WEIGHTS_A_CHUNK / config.parameters.max(1);
+    tokens.clamp(32, 256).next_power_of_two()
+}

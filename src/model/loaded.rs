@@ -1,0 +1,136 @@
+//! A loaded model.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dino_kernels::{Compute, Isa, KvType};
+use dino_models::format::Metadata;
+use dino_models::tokenizer::Tokenizer;
+use dino_models::{Cache, CausalLm, Config};
+
+use super::ModelBuilder;
+use crate::Result;
+
+/// A model in memory: weights, tokenizer, threads.
+///
+/// A clone is another handle of the same weights. Any number of [`Generator`](crate::Generator)s may use one model
+/// from any threads.
+///
+/// ```no_run
+/// use dino_llm::Model;
+///
+/// let model = Model::load("model.gguf")?;
+/// println!("{} parameters, context of {}", model.config().parameters, model.context_length());
+/// # Ok::<(), dino_llm::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Model(Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) language_model: Box<dyn CausalLm>,
+    pub(super) tokenizer: Arc<dyn Tokenizer>,
+    pub(super) metadata: Metadata,
+    pub(super) compute: Compute,
+    pub(super) kv_type: KvType,
+    pub(super) context_length: usize,
+    pub(super) prompt_chunk: usize,
+    pub(super) end_of_generation: Vec<u32>,
+    pub(super) load_time: Duration,
+}
+
+impl Model {
+    /// Loads a model file with default settings; [`Model::builder`] has the others.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is damaged, or holds a model that is not supported.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().load(path)
+    }
+
+    /// Settings to load with.
+    pub fn builder() -> ModelBuilder {
+        ModelBuilder::default()
+    }
+
+    pub(super) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    /// Turns text into tokens and back.
+    pub fn tokenizer(&self) -> &Arc<dyn Tokenizer> {
+        &self.0.tokenizer
+    }
+
+    /// The model's sizes.
+    pub fn config(&self) -> &Config {
+        self.0.language_model.config()
+    }
+
+    /// What the file says of itself.
+    pub fn metadata(&self) -> &Metadata {
+        &self.0.metadata
+    }
+
+    /// Tokens that prompt and answer may have together.
+    pub fn context_length(&self) -> usize {
+        self.0.context_length
+    }
+
+    /// Prompt tokens of one forward pass; see [`ModelBuilder::prompt_chunk`].
+    pub fn prompt_chunk(&self) -> usize {
+        self.0.prompt_chunk
+    }
+
+    /// The tokens that end a text, ascending.
+    pub fn end_of_generation(&self) -> &[u32] {
+        &self.0.end_of_generation
+    }
+
+    /// Threads that a forward pass uses.
+    pub fn threads(&self) -> usize {
+        self.0.compute.pool.threads()
+    }
+
+    /// The instruction set in use.
+    pub fn isa(&self) -> Isa {
+        self.0.compute.kernels.isa()
+    }
+
+    /// How long loading took.
+    pub fn load_time(&self) -> Duration {
+        self.0.load_time
+    }
+}
+
+/// Below text: for measuring, and for programs that drive the forward pass themselves.
+impl Model {
+    /// The forward pass.
+    pub fn language_model(&self) -> &dyn CausalLm {
+        &*self.0.language_model
+    }
+
+    /// The kernels and threads that it is to be given.
+    pub fn compute(&self) -> &Compute {
+        &self.0.compute
+    }
+
+    /// An empty cache of the model's shape and the chosen element type.
+    pub fn new_cache(&self) -> Cache {
+        Cache::new(self.config().kv_layout(self.0.kv_type), None)
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Model")
+            .field("file", &self.metadata().file())
+            .field("config", self.config())
+            .field("context_length", &self.context_length())
+            .field("threads", &self.threads())
+            .field("isa", &self.isa())
+            .finish_non_exhaustive()
+    }
+}

@@ -7,9 +7,11 @@ use std::sync::Mutex;
 /// Rows that one task quantizes; fewer than two tasks' worth are quantized where they are.
 const TOKENS_A_TASK: usize = 16;
 
-/// Input rows `[tokens, columns]`, quantized dynamically in blocks of 32 as Q8_0 quantizes weights.
+/// Input rows `[tokens, columns]`, quantized dynamically, 16 values to a scale.
 ///
-/// Value `k` of a row is about `scales[k / 32] * codes[k]`. Sums come along because formats with a minimum
+/// Value `k` of a row is about `scales[k / 16] * codes[k]`. Scales for 16 values rather than for the 32 of a
+/// weight's block cost a few instructions and take away two fifths of the divergence that 8 bits bring
+/// (`docs/numerics.md`). Sums come along because formats with a minimum
 /// need them: `min * Σ x` is the minimum's whole share of a dot product.
 #[derive(Debug, Default)]
 pub struct QuantizedRows {
@@ -26,11 +28,11 @@ pub struct QuantizedRows {
 pub(crate) struct QuantizedRow<'a> {
     /// `[columns]`, in -127…127.
     pub(crate) codes: &'a [i8],
-    /// `[columns / 32]`.
+    /// `[columns / 16]`.
     pub(crate) scales: &'a [f32],
-    /// `[columns / 32]`: scale times the sum of the block's codes.
+    /// `[columns / 32]`: the sum of 32 quantized values.
     pub(crate) sums: &'a [f32],
-    /// `[columns / 16]`: the same of each half of a block.
+    /// `[columns / 16]`: the sum of 16 quantized values.
     pub(crate) half_sums: &'a [f32],
 }
 
@@ -83,7 +85,7 @@ impl QuantizedRows {
         }
         let (blocks, halves) = (columns / 32, columns / 16);
         let tasks: Vec<_> = (self.codes.chunks_mut(TOKENS_A_TASK * columns))
-            .zip(self.scales.chunks_mut(TOKENS_A_TASK * blocks))
+            .zip(self.scales.chunks_mut(TOKENS_A_TASK * halves))
             .zip(self.sums.chunks_mut(TOKENS_A_TASK * blocks))
             .zip(self.half_sums.chunks_mut(TOKENS_A_TASK * halves))
             .map(|(((codes, scales), sums), half_sums)| {
@@ -107,7 +109,7 @@ impl QuantizedRows {
     fn resize(&mut self, tokens: usize, columns: usize) {
         (self.tokens, self.columns) = (tokens, columns);
         self.codes.resize(tokens * columns, 0);
-        self.scales.resize(tokens * columns / 32, 0.0);
+        self.scales.resize(tokens * columns / 16, 0.0);
         self.sums.resize(tokens * columns / 32, 0.0);
         self.half_sums.resize(tokens * columns / 16, 0.0);
     }
@@ -121,7 +123,7 @@ impl QuantizedRows {
         let (blocks, halves) = (self.columns / 32, self.columns / 16);
         QuantizedRow {
             codes: &self.codes[token * self.columns..][..self.columns],
-            scales: &self.scales[token * blocks..][..blocks],
+            scales: &self.scales[token * halves..][..halves],
             sums: &self.sums[token * blocks..][..blocks],
             half_sums: &self.half_sums[token * halves..][..halves],
         }
@@ -148,7 +150,7 @@ struct RowsMut<'a> {
 impl<'a> RowsMut<'a> {
     fn split(self, columns: usize) -> impl Iterator<Item = QuantizedRowMut<'a>> {
         (self.codes.chunks_exact_mut(columns))
-            .zip(self.scales.chunks_exact_mut(columns / 32))
+            .zip(self.scales.chunks_exact_mut(columns / 16))
             .zip(self.sums.chunks_exact_mut(columns / 32))
             .zip(self.half_sums.chunks_exact_mut(columns / 16))
             .map(|(((codes, scales), sums), half_sums)| QuantizedRowMut {

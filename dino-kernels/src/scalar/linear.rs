@@ -12,23 +12,23 @@ pub(crate) const TABLE: LinearKernels = LinearKernels {
     float,
 };
 
-/// Blocks of 32 by their largest magnitude, rounded to the nearest of -127…127.
+/// Runs of 16 by their largest magnitude, rounded to the nearest of -127…127.
 pub(crate) fn quantize_row(source: &[f32], row: QuantizedRowMut<'_>) {
-    for (block, source) in source.chunks_exact(32).enumerate() {
-        let largest = source
-            .iter()
-            .fold(0.0_f32, |largest, x| largest.max(x.abs()));
+    for (half, (source, codes)) in
+        source.chunks_exact(16).zip(row.codes.chunks_exact_mut(16)).enumerate()
+    {
+        let largest = source.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
         let scale = largest / 127.0;
         let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-        let codes = &mut row.codes[32 * block..][..32];
         for (code, x) in codes.iter_mut().zip(source) {
             *code = (x * inverse).round_ties_even() as i8;
         }
-        let sum = |codes: &[i8]| codes.iter().map(|&code| i32::from(code)).sum::<i32>() as f32;
-        row.scales[block] = scale;
-        row.half_sums[2 * block] = scale * sum(&codes[..16]);
-        row.half_sums[2 * block + 1] = scale * sum(&codes[16..]);
-        row.sums[block] = scale * sum(codes);
+        let sum = codes.iter().map(|&code| i32::from(code)).sum::<i32>();
+        row.scales[half] = scale;
+        row.half_sums[half] = scale * sum as f32;
+    }
+    for (sum, halves) in row.sums.iter_mut().zip(row.half_sums.chunks_exact(2)) {
+        *sum = halves[0] + halves[1];
     }
 }
 
@@ -65,7 +65,7 @@ fn dot<F: Format>(group: QuantizedGroup<'_>, lane: usize, row: QuantizedRow<'_>)
                 i32::from(weight.codes[k]) * i32::from(codes[k])
             });
             let sum = products.sum::<i32>() as f32;
-            total += sum * weight.scales[half] * row.scales[chunk];
+            total += sum * weight.scales[half] * row.scales[2 * chunk + half];
             total += weight.mins[half] * row.half_sums[2 * chunk + half];
         }
     }

@@ -47,8 +47,8 @@ impl Kernels {
     pub(crate) fn quantize_row(&self, source: &[f32], row: QuantizedRowMut<'_>) {
         let blocks = source.len() / 32;
         assert!(source.len().is_multiple_of(32) && row.codes.len() == source.len());
-        assert!(row.scales.len() == blocks && row.sums.len() == blocks);
-        assert!(row.half_sums.len() == 2 * blocks);
+        assert!(row.scales.len() == 2 * blocks && row.half_sums.len() == 2 * blocks);
+        assert!(row.sums.len() == blocks);
         // SAFETY: the table is only handed out where its instruction set was detected; the lengths
         // that the kernel relies on were checked above.
         unsafe { (self.linear.quantize_row)(source, row) }

@@ -2,8 +2,8 @@
 //!
 //! 1. A register holds one word of 8 rows; a broadcast word of the input meets it in `vpmaddubsw`, so 32
 //!    products take one instruction and no sum ever crosses lanes.
-//! 2. `vpmaddubsw` adds pairs in 16 bits. Small codes leave room there: with 4-bit codes a whole block of
-//!    32 is summed in 16 bits before it is widened once ([`run_length`]).
+//! 2. `vpmaddubsw` adds pairs in 16 bits. Small codes leave room there: up to 5 bits, all 16 products that
+//!    share a scale are summed in 16 bits before they are widened once ([`run_length`]).
 //! 3. Codes are unpacked once for up to four tokens; a group of a usual layer stays in the first-level cache
 //!    while all tokens pass over it.
 
@@ -31,31 +31,35 @@ pub(crate) fn quantize_row(source: &[f32], row: QuantizedRowMut<'_>) {
         // SAFETY: a chunk holds 32 values.
         let x: [__m256; 4] =
             std::array::from_fn(|i| unsafe { _mm256_loadu_ps(source.as_ptr().add(8 * i)) });
-        let sign = _mm256_set1_ps(-0.0);
-        let magnitude = x.map(|x| _mm256_andnot_ps(sign, x));
-        let largest = _mm256_max_ps(
-            _mm256_max_ps(magnitude[0], magnitude[1]),
-            _mm256_max_ps(magnitude[2], magnitude[3]),
-        );
-        let largest = max_lanes(largest);
-        let scale = largest / 127.0;
-        let inverse = _mm256_set1_ps(if largest > 0.0 { 127.0 / largest } else { 0.0 });
-        let codes = x.map(|x| _mm256_cvtps_epi32(_mm256_mul_ps(x, inverse)));
-        let first = sum_integers(_mm256_add_epi32(codes[0], codes[1]));
-        let second = sum_integers(_mm256_add_epi32(codes[2], codes[3]));
-        row.scales[block] = scale;
-        row.half_sums[2 * block] = scale * first as f32;
-        row.half_sums[2 * block + 1] = scale * second as f32;
-        row.sums[block] = scale * (first + second) as f32;
+        let codes: [[__m256i; 2]; 2] = std::array::from_fn(|half| {
+            let (codes, scale, sum) = quantize_half([x[2 * half], x[2 * half + 1]]);
+            row.scales[2 * block + half] = scale;
+            row.half_sums[2 * block + half] = sum;
+            codes
+        });
+        row.sums[block] = row.half_sums[2 * block] + row.half_sums[2 * block + 1];
         // Packing works within 128-bit halves, which the permutation puts back in order.
-        let words = _mm256_packs_epi32(codes[0], codes[1]);
-        let more = _mm256_packs_epi32(codes[2], codes[3]);
+        let words = _mm256_packs_epi32(codes[0][0], codes[0][1]);
+        let more = _mm256_packs_epi32(codes[1][0], codes[1][1]);
         let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
         let bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words, more), order);
         let codes = &mut row.codes[32 * block..][..32];
         // SAFETY: the slice holds 32 bytes.
         unsafe { _mm256_storeu_si256(codes.as_mut_ptr().cast(), bytes) };
     }
+}
+
+/// The codes of 16 values, their scale, and the sum of what they stand for.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn quantize_half(x: [__m256; 2]) -> ([__m256i; 2], f32, f32) {
+    let magnitude = x.map(|x| _mm256_andnot_ps(_mm256_set1_ps(-0.0), x));
+    let largest = max_lanes(_mm256_max_ps(magnitude[0], magnitude[1]));
+    let scale = largest / 127.0;
+    let inverse = _mm256_set1_ps(if largest > 0.0 { 127.0 / largest } else { 0.0 });
+    let codes = x.map(|x| _mm256_cvtps_epi32(_mm256_mul_ps(x, inverse)));
+    let sum = sum_integers(_mm256_add_epi32(codes[0], codes[1]));
+    (codes, scale, scale * sum as f32)
 }
 
 /// See [`crate::scalar::linear::quantized`]; integer sums are the same, f32 sums differ in order.
@@ -150,25 +154,23 @@ unsafe fn add_chunk<F: Codes>(
     // SAFETY: by the contract; offsets follow the row's layout.
     unsafe {
         let input = row.codes.as_ptr().add(32 * chunk);
-        let scale = _mm256_broadcast_ss(&*row.scales.as_ptr().add(chunk));
+        for half in 0..2 {
+            let dot = dot::<F>(codes.as_ptr().add(4 * half), input.add(16 * half));
+            let scale = _mm256_broadcast_ss(&*row.scales.as_ptr().add(2 * chunk + half));
+            let factor = _mm256_mul_ps(scales[half], scale);
+            *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), factor, *sum);
+        }
+        if F::SIGNED {
+            return;
+        }
         if F::SPLIT {
             for half in 0..2 {
-                let dot = dot::<F, 4>(codes.as_ptr().add(4 * half), input.add(16 * half));
-                let factor = _mm256_mul_ps(scales[half], scale);
-                *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), factor, *sum);
-                if !F::SIGNED {
-                    let total = _mm256_broadcast_ss(&*row.half_sums.as_ptr().add(2 * chunk + half));
-                    *sum = _mm256_fmadd_ps(mins[half], total, *sum);
-                }
+                let total = _mm256_broadcast_ss(&*row.half_sums.as_ptr().add(2 * chunk + half));
+                *sum = _mm256_fmadd_ps(mins[half], total, *sum);
             }
         } else {
-            let dot = dot::<F, 8>(codes.as_ptr(), input);
-            let factor = _mm256_mul_ps(scales[0], scale);
-            *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), factor, *sum);
-            if !F::SIGNED {
-                let total = _mm256_broadcast_ss(&*row.sums.as_ptr().add(chunk));
-                *sum = _mm256_fmadd_ps(mins[0], total, *sum);
-            }
+            let total = _mm256_broadcast_ss(&*row.sums.as_ptr().add(chunk));
+            *sum = _mm256_fmadd_ps(mins[0], total, *sum);
         }
     }
 }
@@ -176,21 +178,21 @@ unsafe fn add_chunk<F: Codes>(
 /// How many `vpmaddubsw` results of a format can be added before 16 bits overflow.
 const fn run_length(max_code: i32) -> usize {
     let fit = 32767 / (2 * 127 * max_code);
-    if fit > 8 { 8 } else { fit as usize }
+    if fit > 4 { 4 } else { fit as usize }
 }
 
-/// The sum of `WORDS` words of products for each of 8 rows, in 32 bits.
+/// The sum of four words of products for each of 8 rows, in 32 bits.
 ///
 /// # Safety
-/// AVX2 is enabled; `codes` points to `WORDS` registers, `input` to `4 * WORDS` bytes.
+/// AVX2 is enabled; `codes` points to four registers, `input` to 16 bytes.
 #[inline(always)]
-unsafe fn dot<F: Codes, const WORDS: usize>(codes: *const __m256i, input: *const i8) -> __m256i {
+unsafe fn dot<F: Codes>(codes: *const __m256i, input: *const i8) -> __m256i {
     // SAFETY: by the contract.
     unsafe {
         let ones = _mm256_set1_epi16(1);
         let mut total = _mm256_setzero_si256();
         let mut run = _mm256_setzero_si256();
-        for word in 0..WORDS {
+        for word in 0..4 {
             let x = _mm256_set1_epi32(input.add(4 * word).cast::<i32>().read_unaligned());
             let code = *codes.add(word);
             let pairs = if F::SIGNED {
@@ -200,7 +202,7 @@ unsafe fn dot<F: Codes, const WORDS: usize>(codes: *const __m256i, input: *const
                 _mm256_maddubs_epi16(code, x)
             };
             run = _mm256_add_epi16(run, pairs);
-            if (word + 1) % run_length(F::MAX_CODE) == 0 || word + 1 == WORDS {
+            if (word + 1) % run_length(F::MAX_CODE) == 0 || word == 3 {
                 total = _mm256_add_epi32(total, _mm256_madd_epi16(run, ones));
                 run = _mm256_setzero_si256();
             }

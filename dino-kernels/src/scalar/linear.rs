@@ -14,10 +14,14 @@ pub(crate) const TABLE: LinearKernels = LinearKernels {
 
 /// Runs of 16 by their largest magnitude, rounded to the nearest of -127…127.
 pub(crate) fn quantize_row(source: &[f32], row: QuantizedRowMut<'_>) {
-    for (half, (source, codes)) in
-        source.chunks_exact(16).zip(row.codes.chunks_exact_mut(16)).enumerate()
+    for (half, (source, codes)) in source
+        .chunks_exact(16)
+        .zip(row.codes.chunks_exact_mut(16))
+        .enumerate()
     {
-        let largest = source.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+        let largest = source
+            .iter()
+            .fold(0.0_f32, |largest, x| largest.max(x.abs()));
         let scale = largest / 127.0;
         let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
         for (code, x) in codes.iter_mut().zip(source) {

@@ -47,8 +47,8 @@ static AVX2: Kernels = Kernels {
 static AVX512: Kernels = Kernels {
     isa: Isa::Avx512,
     vector: avx512::vector::TABLE,
-    linear: avx2::linear::TABLE,
-    attention: avx2::attention::TABLE,
+    linear: avx512::linear::TABLE,
+    attention: avx512::attention::TABLE,
 };
 
 impl Kernels {

@@ -45,7 +45,7 @@ pub(crate) fn random_tensor(
             DType::F16 | DType::Q4_0 | DType::Q5_0 | DType::Q8_0 => half(0),
             DType::IQ4_NL | DType::IQ4_XS => half(0),
             DType::Q4_1 | DType::Q5_1 | DType::Q4_K | DType::Q5_K => {
-                [0, 2].into_iter().for_each(half)
+                [0, 2].into_iter().for_each(half);
             }
             DType::Q2_K => [80, 82].into_iter().for_each(half),
             DType::Q3_K => half(108),

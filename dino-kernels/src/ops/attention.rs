@@ -70,10 +70,13 @@ pub fn append(
     let width = layout.kv_heads * layout.head_dim;
     let tokens = keys.len() / width;
     assert_eq!(keys.len(), tokens * width, "keys of every head");
-    for index in start / PAGE..(start + tokens).div_ceil(PAGE) {
+    let end = start + tokens;
+    assert!(pages.len() * PAGE >= end, "pages for every position");
+    let written = pages.iter_mut().enumerate().take(end.div_ceil(PAGE));
+    for (index, page) in written.skip(start / PAGE) {
         let first = (index * PAGE).max(start);
-        let last = ((index + 1) * PAGE).min(start + tokens);
-        let page = Arc::get_mut(&mut pages[index]).expect("a page that is written is not shared");
+        let last = ((index + 1) * PAGE).min(end);
+        let page = Arc::get_mut(page).expect("a page that is written is not shared");
         for (head, mut tile) in page.tiles_mut(layer).enumerate() {
             for position in first..last {
                 let from = (position - start) * width + head * layout.head_dim;
@@ -314,7 +317,7 @@ impl Job<'_> {
                 // SAFETY: tasks differ in tokens or in heads, so in elements.
                 unsafe {
                     self.output
-                        .put(token, column + 16 * index, &scaled[..part.len()])
+                        .put(token, column + 16 * index, &scaled[..part.len()]);
                 };
             }
         }
@@ -342,3 +345,7 @@ impl Visible {
         start..end
     }
 }
+
+#[cfg(test)]
+#[path = "attention_tests.rs"]
+mod tests;

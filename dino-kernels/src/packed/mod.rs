@@ -20,15 +20,19 @@
 //!
 //! Float weights are the same idea with single values for words: `[columns][R]` a group.
 
+mod codes;
 mod format;
 mod formats;
 mod pack;
+mod register;
 mod weight;
 
+pub(crate) use codes::Codes;
 #[cfg(test)]
 pub(crate) use format::codes_of;
 pub(crate) use format::{Format, SubBlock, with_format};
 pub(crate) use formats::*;
 pub use pack::PackError;
+pub(crate) use register::Register;
 pub use weight::PackedWeight;
 pub(crate) use weight::{FloatGroup, QuantizedGroup};

@@ -58,7 +58,7 @@ impl PackedWeight {
                 // Each task is run once, so its lock is free and cannot be poisoned.
                 let mut packed = tasks[task]
                     .lock()
-                    .unwrap_or_else(|poison| poison.into_inner());
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
                 let first = task * GROUPS_A_TASK * lanes;
                 pack_rows(tensor, first, lanes, layout, &mut packed);
             });

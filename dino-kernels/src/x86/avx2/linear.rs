@@ -7,9 +7,8 @@
 //! 3. Codes are unpacked once for up to four tokens; a group of a usual layer stays in the first-level cache
 //!    while all tokens pass over it.
 
-use super::formats::Codes;
 use super::math::{max_lanes, sum_integers};
-use crate::packed::{FloatGroup, QuantizedGroup, with_format};
+use crate::packed::{Codes, FloatGroup, QuantizedGroup, with_format};
 use crate::quantized::{QuantizedRow, QuantizedRowMut, QuantizedRows};
 use crate::table::{FloatTask, LinearKernels, QuantizedTask};
 use half::{bf16, f16};
@@ -124,8 +123,8 @@ fn tile_sums<F: Codes, const T: usize>(
                 let head = head.as_ptr();
                 (
                     F::codes(words.as_ptr(), sub),
-                    F::scales(head, sub),
-                    F::mins(head, sub),
+                    F::scales::<__m256i>(head, sub),
+                    F::mins::<__m256i>(head, sub),
                 )
             };
             for (sum, row) in sums.iter_mut().zip(&rows) {
@@ -154,19 +153,19 @@ unsafe fn add_chunk<F: Codes>(
     // SAFETY: by the contract; offsets follow the row's layout.
     unsafe {
         let input = row.codes.as_ptr().add(32 * chunk);
-        for half in 0..2 {
+        for (half, scales) in scales.iter().enumerate() {
             let dot = dot::<F>(codes.as_ptr().add(4 * half), input.add(16 * half));
             let scale = _mm256_broadcast_ss(&*row.scales.as_ptr().add(2 * chunk + half));
-            let factor = _mm256_mul_ps(scales[half], scale);
+            let factor = _mm256_mul_ps(*scales, scale);
             *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), factor, *sum);
         }
         if F::SIGNED {
             return;
         }
         if F::SPLIT {
-            for half in 0..2 {
+            for (half, min) in mins.iter().enumerate() {
                 let total = _mm256_broadcast_ss(&*row.half_sums.as_ptr().add(2 * chunk + half));
-                *sum = _mm256_fmadd_ps(mins[half], total, *sum);
+                *sum = _mm256_fmadd_ps(*min, total, *sum);
             }
         } else {
             let total = _mm256_broadcast_ss(&*row.sums.as_ptr().add(chunk));
@@ -261,7 +260,7 @@ fn float_tile<E: Widen, const T: usize, const U: usize>(
                 input.as_ptr(),
                 column,
                 columns,
-            )
+            );
         };
     }
     for t in 0..T {

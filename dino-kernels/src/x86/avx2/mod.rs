@@ -1,8 +1,8 @@
 //! AVX2 with FMA and F16C: 256-bit registers, eight f32 or 32 bytes.
 
 pub(crate) mod attention;
-mod formats;
 mod lanes;
 pub(crate) mod linear;
 mod math;
+mod register;
 pub(crate) mod vector;

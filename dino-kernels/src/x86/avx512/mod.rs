@@ -1,5 +1,8 @@
 //! Kernels for AVX-512 (F, BW, DQ, VL, VNNI): vectors of 16 f32 values.
 
+pub(crate) mod attention;
 pub(crate) mod lanes;
+pub(crate) mod linear;
 pub(crate) mod math;
+mod register;
 pub(crate) mod vector;

@@ -5,9 +5,9 @@
 
 use std::borrow::Cow;
 
-use tokenizers::Model;
-use tokenizers::models::bpe::BPE;
+use hashbrown::HashMap;
 
+use super::merge::{Joined, Merger, Symbol};
 use super::vocabulary::Vocabulary;
 use super::{PreTokenizer, TokenKind, TokenizerError, VocabularyData};
 
@@ -15,7 +15,10 @@ use super::{PreTokenizer, TokenKind, TokenizerError, VocabularyData};
 #[derive(Debug)]
 pub(super) struct ByteLevel {
     words: PreTokenizer,
-    pairs: BPE,
+    /// What two neighbouring tokens give.
+    pairs: HashMap<(u32, u32), Joined>,
+    /// The token of each single byte.
+    bytes: Vec<Option<u32>>,
 }
 
 impl ByteLevel {
@@ -24,41 +27,61 @@ impl ByteLevel {
         vocabulary: &Vocabulary,
         words: PreTokenizer,
     ) -> Result<Self, TokenizerError> {
-        let key = "tokenizer.ggml.merges";
-        let lines = data
-            .merges
-            .as_ref()
-            .ok_or(TokenizerError::MissingKey { key })?;
-        let mut merges = Vec::with_capacity(lines.len());
+        let lines = data.merges.as_ref().ok_or(TokenizerError::MissingKey {
+            key: "tokenizer.ggml.merges",
+        })?;
+        let mut pairs = HashMap::with_capacity(lines.len());
+        let mut joint = String::new();
         for (index, line) in lines.iter().enumerate() {
             let (left, right) = parse_merge(index, line)?;
-            for piece in [left.to_owned(), right.to_owned(), format!("{left}{right}")] {
-                if vocabulary.find(&piece).is_none() {
-                    return Err(TokenizerError::MergeNotInVocabulary { index, piece });
-                }
-            }
-            merges.push((left.to_owned(), right.to_owned()));
+            joint.clear();
+            joint.push_str(left);
+            joint.push_str(right);
+            let find = |piece: &str| {
+                vocabulary
+                    .find(piece)
+                    .ok_or_else(|| TokenizerError::MergeNotInVocabulary {
+                        index,
+                        piece: piece.to_owned(),
+                    })
+            };
+            let pair = (find(left)?, find(right)?);
+            let joined = Joined {
+                order: index as u32,
+                token: find(&joint)?,
+            };
+            pairs.entry(pair).or_insert(joined);
         }
-        let tokens = vocabulary
-            .iter()
-            .map(|(token, text, _)| (text.to_owned(), token));
-        let pairs = BPE::builder()
-            .vocab_and_merges(tokens.collect::<tokenizers::models::bpe::Vocab>(), merges)
-            .cache_capacity(0)
-            .ignore_merges(words.whole_words())
-            .build()
-            .map_err(|_| TokenizerError::MissingKey { key })?;
-        Ok(ByteLevel { words, pairs })
+        let byte = |byte| vocabulary.find(letter(byte).encode_utf8(&mut [0; 4]));
+        Ok(ByteLevel {
+            words,
+            pairs,
+            bytes: (0..=255).map(byte).collect(),
+        })
     }
 
     /// Appends the tokens of `text` to `tokens`.
-    pub(super) fn encode(&self, text: &str, tokens: &mut Vec<u32>) -> Result<(), TokenizerError> {
+    pub(super) fn encode(&self, vocabulary: &Vocabulary, text: &str, tokens: &mut Vec<u32>) {
+        let mut merger = Merger::default();
         for word in self.words.split(text) {
-            let spelled = spell(word);
-            let found = self.pairs.tokenize(&spelled).unwrap_or_default();
-            tokens.extend(found.iter().map(|token| token.id));
+            let whole = || vocabulary.find(&spell(word));
+            match self.words.whole_words().then(whole).flatten() {
+                Some(token) => tokens.push(token),
+                None => self.merge(word, &mut merger, tokens),
+            }
         }
-        Ok(())
+    }
+
+    fn merge(&self, word: &str, merger: &mut Merger, tokens: &mut Vec<u32>) {
+        merger.clear();
+        for (start, byte) in (0..).zip(word.bytes()) {
+            if let Some(token) = self.bytes[usize::from(byte)] {
+                merger.push(start, start + 1, token);
+            }
+        }
+        let join =
+            |left: &Symbol, right: &Symbol| self.pairs.get(&(left.token, right.token)).copied();
+        tokens.extend(merger.merge(join).map(|symbol| symbol.token));
     }
 }
 

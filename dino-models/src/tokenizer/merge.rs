@@ -43,7 +43,7 @@ struct Candidate {
     token: u32,
 }
 
-/// The symbols of one word.
+/// Merges the symbols of one word after another, in buffers that it keeps.
 #[derive(Debug, Default)]
 pub(super) struct Merger {
     symbols: Vec<Symbol>,
@@ -51,6 +51,12 @@ pub(super) struct Merger {
 }
 
 impl Merger {
+    /// Begins a new word.
+    pub(super) fn clear(&mut self) {
+        self.symbols.clear();
+        self.candidates.clear();
+    }
+
     /// Adds a symbol at the end of the word.
     pub(super) fn push(&mut self, start: u32, end: u32, token: u32) {
         let index = self.symbols.len() as u32;

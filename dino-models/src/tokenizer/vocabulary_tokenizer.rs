@@ -106,7 +106,10 @@ impl VocabularyTokenizer {
         tokens: &mut Vec<u32>,
     ) -> Result<(), TokenizerError> {
         match &self.model {
-            Model::ByteLevel(model) => model.encode(text, tokens),
+            Model::ByteLevel(model) => {
+                model.encode(&self.vocabulary, text, tokens);
+                Ok(())
+            }
             Model::SentencePiece(model) => {
                 let with_space = after_special && self.special.add_space_prefix;
                 model.encode(&self.vocabulary, text, with_space, tokens)

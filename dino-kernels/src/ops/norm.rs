@@ -82,7 +82,8 @@ fn copied(
     assert_eq!(input.dim(), output.dim(), "shapes of input and output");
     let (columns, input) = (input.ncols(), values(input));
     for_rows(compute, output, |first, rows| {
-        rows.copy_from_slice(&input[first * columns..][..rows.len()]);
+        let input = &input[first * columns..][..rows.len()];
+        compute.kernels.vector.copy(rows, input);
         work(rows);
     });
 }

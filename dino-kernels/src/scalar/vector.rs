@@ -14,6 +14,7 @@ pub(crate) const TABLE: VectorKernels = VectorKernels {
     activate_gate: |gate, up, kind| zip(gate, up, |gate, up| activation(gate, kind) * up),
     exp: |x| map(x, f32::exp),
     soft_cap: |x, cap| map(x, |x| cap * (x / cap).tanh()),
+    copy: |x, y| x.copy_from_slice(y),
     scale: |x, factor| map(x, |x| x * factor),
     add: |x, y| zip(x, y, |x, y| x + y),
     add_scaled: |x, y, factor| zip(x, y, |x, y| x + factor * y),

@@ -321,6 +321,12 @@ fn sums_and_products() {
             let both = || x.iter().zip(&y);
             let added: Vec<f64> = both().map(|(x, y)| f64::from(x + y)).collect();
             assert_close(isa, &guarded(&x, |x| kernels.add(x, &y)), &added, |_| 0.0);
+            assert_close(
+                isa,
+                &guarded(&x, |x| kernels.copy(x, &y)),
+                &wide(&y),
+                |_| 0.0,
+            );
             let scaled: Vec<f64> = x.iter().map(|x| f64::from(x * 0.3)).collect();
             assert_close(
                 isa,

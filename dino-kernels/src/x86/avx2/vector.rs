@@ -17,6 +17,7 @@ pub(crate) const TABLE: VectorKernels = VectorKernels {
     activate_gate,
     exp,
     soft_cap,
+    copy,
     scale,
     add,
     add_scaled,
@@ -130,6 +131,11 @@ fn exp(x: &mut [f32]) {
 fn soft_cap(x: &mut [f32], cap: f32) {
     let cap = _mm256_set1_ps(cap);
     map(x, |x| _mm256_mul_ps(cap, math::tanh(_mm256_div_ps(x, cap))));
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn copy(x: &mut [f32], y: &[f32]) {
+    zip(x, y, |_, y| y);
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -17,6 +17,7 @@ pub(crate) const TABLE: VectorKernels = VectorKernels {
     activate_gate,
     exp,
     soft_cap,
+    copy,
     scale,
     add,
     add_scaled,
@@ -130,6 +131,11 @@ fn exp(x: &mut [f32]) {
 fn soft_cap(x: &mut [f32], cap: f32) {
     let cap = _mm512_set1_ps(cap);
     map(x, |x| _mm512_mul_ps(cap, math::tanh(_mm512_div_ps(x, cap))));
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2")]
+fn copy(x: &mut [f32], y: &[f32]) {
+    zip(x, y, |_, y| y);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2")]

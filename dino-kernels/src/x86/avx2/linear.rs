@@ -226,16 +226,20 @@ fn float_as<E: Widen>(task: &FloatTask<'_>, weights: &[E]) {
     let mut token = 0;
     while token < tokens {
         token += match tokens - token {
-            1 => float_tile::<E, 1, 4>(task, weights, token),
-            2 | 3 => float_tile::<E, 2, 4>(task, weights, token),
-            _ => float_tile::<E, 4, 2>(task, weights, token),
+            1 => float_tile::<E, 1>(task, weights, token),
+            2 | 3 => float_tile::<E, 2>(task, weights, token),
+            _ => float_tile::<E, 4>(task, weights, token),
         };
     }
 }
 
-/// One group times `T` tokens, in `U` independent sums each; returns `T`.
+/// Independent sums of an output, so that one addition need not wait for the last. The same for any number of
+/// tokens: a row gives the same bits alone and among others.
+const SUMS: usize = 2;
+
+/// One group times `T` tokens; returns `T`.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn float_tile<E: Widen, const T: usize, const U: usize>(
+fn float_tile<E: Widen, const T: usize>(
     task: &FloatTask<'_>,
     weights: &[E],
     token: usize,
@@ -243,9 +247,9 @@ fn float_tile<E: Widen, const T: usize, const U: usize>(
     let columns = task.columns;
     let input = &task.input[token * columns..(token + T) * columns];
     let weights = &weights[..columns * LANES];
-    let mut sums = [[_mm256_setzero_ps(); T]; U];
-    let whole = columns / U * U;
-    for column in (0..whole).step_by(U) {
+    let mut sums = [[_mm256_setzero_ps(); T]; SUMS];
+    let whole = columns / SUMS * SUMS;
+    for column in (0..whole).step_by(SUMS) {
         for (u, sums) in sums.iter_mut().enumerate() {
             // SAFETY: `column + u` is below `columns`, of which both slices hold `LANES` and `T` runs.
             unsafe { multiply_column(sums, weights.as_ptr(), input.as_ptr(), column + u, columns) };

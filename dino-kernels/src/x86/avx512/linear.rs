@@ -177,17 +177,20 @@ fn float_as<E: Widen>(task: &FloatTask<'_>, weights: &[E]) {
     let mut token = 0;
     while token < tokens {
         token += match tokens - token {
-            1 => float_tile::<E, 1, 4>(task, weights, token),
-            2 | 3 => float_tile::<E, 2, 4>(task, weights, token),
-            4..8 => float_tile::<E, 4, 2>(task, weights, token),
-            _ => float_tile::<E, 8, 1>(task, weights, token),
+            1 => float_tile::<E, 1>(task, weights, token),
+            2 | 3 => float_tile::<E, 2>(task, weights, token),
+            4..8 => float_tile::<E, 4>(task, weights, token),
+            _ => float_tile::<E, 8>(task, weights, token),
         };
     }
 }
 
-/// One group times `T` tokens, in `U` independent sums each; returns `T`.
+/// Independent sums of an output; see the AVX2 kernels.
+const SUMS: usize = 2;
+
+/// One group times `T` tokens; returns `T`.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2")]
-fn float_tile<E: Widen, const T: usize, const U: usize>(
+fn float_tile<E: Widen, const T: usize>(
     task: &FloatTask<'_>,
     weights: &[E],
     token: usize,
@@ -195,9 +198,9 @@ fn float_tile<E: Widen, const T: usize, const U: usize>(
     let columns = task.columns;
     let input = &task.input[token * columns..(token + T) * columns];
     let weights = &weights[..columns * LANES];
-    let mut sums = [[_mm512_setzero_ps(); T]; U];
-    let whole = columns / U * U;
-    for column in (0..whole).step_by(U) {
+    let mut sums = [[_mm512_setzero_ps(); T]; SUMS];
+    let whole = columns / SUMS * SUMS;
+    for column in (0..whole).step_by(SUMS) {
         for (u, sums) in sums.iter_mut().enumerate() {
             // SAFETY: `column + u` is below `columns`, of which both slices hold `LANES` and `T` runs.
             unsafe { multiply_column(sums, weights.as_ptr(), input.as_ptr(), column + u, columns) };

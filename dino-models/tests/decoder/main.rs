@@ -1,0 +1,5 @@
+//! Decoders built from small files: what they compute, and what they refuse.
+
+mod common;
+mod consistency;
+mod refusals;

@@ -1,0 +1,176 @@
+//! Files that no model can be built from: each gives an error that names the place.
+
+use crate::common::{build, open};
+use dino_core::{DType, Storage, Tensor};
+use dino_models::format::{Metadata, ModelFile, Value, Weights};
+
+/// The model `gqa` with a key set to another value, or left out.
+fn with_key(key: &str, value: Option<Value>) -> ModelFile {
+    let file = open("gqa.gguf");
+    let mut metadata = Metadata::new(file.metadata.file());
+    for (name, old) in file.metadata.iter().filter(|(name, _)| *name != key) {
+        metadata.insert(name, old.clone());
+    }
+    if let Some(value) = value {
+        metadata.insert(key, value);
+    }
+    ModelFile { metadata, ..file }
+}
+
+/// The model `gqa` with its tensors changed: `None` leaves one out.
+fn with_tensors(change: impl Fn(&Tensor) -> Option<Tensor>) -> ModelFile {
+    let file = open("gqa.gguf");
+    let mut weights = Weights::new(file.metadata.file());
+    for tensor in file.weights.iter().filter_map(change) {
+        weights.insert(tensor).unwrap();
+    }
+    ModelFile { weights, ..file }
+}
+
+fn zeros(name: &str, shape: &[usize]) -> Tensor {
+    let bytes = vec![0; 4 * shape.iter().product::<usize>()];
+    Tensor::new(name, DType::F32, shape, Storage::from_vec(bytes)).unwrap()
+}
+
+/// The message of the error that building `file` gives.
+fn refusal(file: &ModelFile) -> String {
+    match build(file, false) {
+        Ok(_) => String::new(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn the_untouched_model_is_built() {
+    assert_eq!(refusal(&with_key("none", None)), "");
+    assert_eq!(refusal(&with_tensors(|tensor| Some(tensor.clone()))), "");
+}
+
+#[test]
+fn impossible_hyperparameters_are_named() {
+    let keys = [
+        (
+            "llama.attention.head_count",
+            vec![0, 3, 5, 1 << 40, u64::MAX],
+        ),
+        ("llama.attention.head_count_kv", vec![0, 3, 8, u64::MAX]),
+        (
+            "llama.embedding_length",
+            vec![0, 1, 63, 65, 1 << 33, u64::MAX],
+        ),
+        ("llama.block_count", vec![0, 1, 3, 5000, 1 << 32, u64::MAX]),
+        ("llama.feed_forward_length", vec![0, 1, 1 << 33, u64::MAX]),
+        ("llama.context_length", vec![0, u64::MAX]),
+        (
+            "llama.rope.dimension_count",
+            vec![0, 1, 3, 17, 1 << 20, u64::MAX],
+        ),
+        ("llama.attention.key_length", vec![0, 7, 1 << 20, u64::MAX]),
+        ("llama.attention.value_length", vec![0, 8, u64::MAX]),
+        ("llama.vocab_size", vec![0, 1, u64::MAX]),
+        ("llama.attention.sliding_window", vec![0]),
+        ("llama.expert_count", vec![8]),
+        ("llama.no_such_key", vec![1]),
+    ];
+    for (key, values) in keys {
+        for value in values {
+            let message = refusal(&with_key(key, Some(value.into())));
+            // A wrong size may first be noticed at another key, or where a tensor does not have it.
+            let named = ["llama.", "blk.", "output"]
+                .iter()
+                .any(|place| message.contains(place));
+            assert!(
+                named && message.contains("gqa.gguf"),
+                "{key} = {value}: {message:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn impossible_numbers_are_named() {
+    let epsilon = "llama.attention.layer_norm_rms_epsilon";
+    for value in [f32::NAN, f32::INFINITY, -1.0, 1.5] {
+        assert!(refusal(&with_key(epsilon, Some(value.into()))).contains(epsilon));
+    }
+    for value in [f32::NAN, f32::INFINITY, -1.0, 0.0] {
+        for key in ["llama.rope.freq_base", "llama.rope.scaling.factor"] {
+            assert!(
+                refusal(&with_key(key, Some(value.into()))).contains(key),
+                "{key} {value}"
+            );
+        }
+    }
+    let kind = with_key("llama.rope.scaling.type", Some("spiral".into()));
+    assert!(refusal(&kind).contains("spiral"));
+}
+
+#[test]
+fn missing_keys_and_wrong_types_are_named() {
+    let needed = [
+        "llama.attention.head_count",
+        "llama.embedding_length",
+        "llama.block_count",
+        "llama.feed_forward_length",
+        "llama.context_length",
+        "llama.attention.layer_norm_rms_epsilon",
+    ];
+    for key in needed {
+        assert!(refusal(&with_key(key, None)).contains(key), "{key} missing");
+        assert!(
+            refusal(&with_key(key, Some("text".into()))).contains(key),
+            "{key} as text"
+        );
+    }
+    assert!(refusal(&with_key("general.architecture", None)).contains("general.architecture"));
+    let unknown = refusal(&with_key("general.architecture", Some("dinosaur".into())));
+    assert!(
+        unknown.contains("dinosaur") && unknown.contains("llama"),
+        "{unknown}"
+    );
+}
+
+#[test]
+fn missing_misshaped_and_unknown_tensors_are_named() {
+    let names: Vec<String> = open("gqa.gguf")
+        .weights
+        .iter()
+        .map(|t| t.name().to_owned())
+        .collect();
+    for name in &names {
+        let missing = refusal(&with_tensors(|t| (t.name() != name).then(|| t.clone())));
+        assert!(
+            missing.contains(name.as_str()),
+            "{name} missing: {missing:?}"
+        );
+        for shape in [vec![1], vec![3, 5], vec![2, 2, 2]] {
+            let changed = with_tensors(|t| {
+                Some(if t.name() == name {
+                    zeros(name, &shape)
+                } else {
+                    t.clone()
+                })
+            });
+            let message = refusal(&changed);
+            assert!(
+                message.contains(name.as_str()),
+                "{name} {shape:?}: {message:?}"
+            );
+        }
+    }
+    let mut extra = with_tensors(|tensor| Some(tensor.clone()));
+    extra
+        .weights
+        .insert(zeros("blk.0.surprise.weight", &[4]))
+        .unwrap();
+    assert!(refusal(&extra).contains("blk.0.surprise.weight"));
+}
+
+#[test]
+fn frequencies_that_are_no_numbers_are_refused() {
+    let mut file = with_tensors(|tensor| Some(tensor.clone()));
+    file.weights
+        .insert(zeros("rope_freqs.weight", &[8]))
+        .unwrap();
+    assert!(refusal(&file).contains("rope_freqs.weight"));
+}

@@ -52,14 +52,14 @@ mod tests {
     fn values_become_json() {
         let metadata = Metadata::new("m")
             .with("text", "größe")
-            .with("eps", 1e-5_f32)
+            .with("eps", 0.5_f32)
             .with("wide", -5_i64)
             .with("words", ["a", ""])
             .with("bools", [true, false])
             .with("damaged", Value::String(Box::new([b'x', 0xff])));
         assert_eq!(
             serde_json::to_string(&metadata).unwrap(),
-            "{\"text\":\"größe\",\"eps\":1e-5,\"wide\":-5,\"words\":[\"a\",\"\"],\
+            "{\"text\":\"größe\",\"eps\":0.5,\"wide\":-5,\"words\":[\"a\",\"\"],\
              \"bools\":[true,false],\"damaged\":\"x\u{fffd}\"}"
         );
     }

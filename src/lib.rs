@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cancel;
+pub mod default_model;
 mod error;
 mod generator;
 mod model;

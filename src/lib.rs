@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cancel;
-pub mod default_model;
+mod chat;
 mod error;
 mod generator;
 mod model;
@@ -11,6 +11,7 @@ mod sampling;
 mod stop;
 
 pub use cancel::CancelToken;
+pub use chat::{ChatTemplate, Content, Message, RenderInput, Role, TemplateError};
 pub use error::{Error, Result};
 pub use generator::{
     Completion, FinishReason, Generator, Prompt, Request, Stats, Token, TokenStream, Usage,

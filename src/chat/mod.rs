@@ -1,0 +1,9 @@
+//! Conversations: messages and the templates that turn them into prompts.
+
+mod jinja;
+mod message;
+mod template;
+
+pub use jinja::TemplateError;
+pub use message::{Content, Message, Role};
+pub use template::{ChatTemplate, RenderInput};

@@ -4,6 +4,7 @@
 
 mod cancel;
 mod chat;
+pub mod default_model;
 mod error;
 mod generator;
 mod model;

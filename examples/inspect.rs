@@ -13,15 +13,16 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use dino_core::DType;
+use dino_llm::default_model;
 use dino_models::format::{ModelFile, Weights};
 use serde_json::json;
 
 /// Prints the metadata, the tensors and the sizes of a model file.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The model file.
-    #[arg(long, value_name = "FILE")]
-    model: PathBuf,
+    /// The model file; a small default model if missing, which is fetched once.
+    #[arg(short, long, value_name = "FILE")]
+    model: Option<PathBuf>,
     /// Leave the tensors out; works for files whose tensor types are unknown, too.
     #[arg(long)]
     metadata: bool,
@@ -41,10 +42,11 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let path = model_path(arguments.model.as_ref())?;
     let file = if arguments.metadata {
-        ModelFile::open_vocabulary(&arguments.model)?
+        ModelFile::open_vocabulary(path)?
     } else {
-        ModelFile::open(&arguments.model)?
+        ModelFile::open(path)?
     };
     let text = if arguments.json {
         json(&file)?
@@ -56,6 +58,18 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
     }
+}
+
+/// The file that was asked for, else the default model, which is fetched if it is not there.
+fn model_path(model: Option<&PathBuf>) -> dino_llm::Result<PathBuf> {
+    if let Some(path) = model {
+        return Ok(path.clone());
+    }
+    default_model::ensure(|progress| {
+        let percent = 100 * progress.done / progress.total.max(1);
+        let end = if percent == 100 { "\n" } else { "" };
+        eprint!("\rfetching the default model: {percent} %{end}");
+    })
 }
 
 /// Tensors of one type, or all.

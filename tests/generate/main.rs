@@ -1,4 +1,8 @@
 //! The facade on tiny models, whose logits transformers has computed.
 
+mod cancel;
 mod common;
 mod logits;
+mod sampling;
+mod sequence;
+mod stopping;

@@ -1,0 +1,125 @@
+//! Ending a generation from elsewhere.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dino_llm::dino_kernels::Compute;
+use dino_llm::dino_models::arch::{Llama, Loader, Spec};
+use dino_llm::dino_models::format::Metadata;
+use dino_llm::dino_models::{Batch, Cache, CausalLm, Scratch};
+use dino_llm::{
+    Architecture, CancelToken, Config, FinishReason, Generator, Model, ModelError, Request,
+    SamplingParams,
+};
+
+use crate::common::{load, precise};
+
+/// A llama that counts its forward passes and cancels `token` in one of them.
+struct Cancelling {
+    token: CancelToken,
+    at: usize,
+    passes: Arc<AtomicUsize>,
+}
+
+struct CancellingModel {
+    llama: Box<dyn CausalLm>,
+    token: CancelToken,
+    at: usize,
+    passes: Arc<AtomicUsize>,
+}
+
+impl Architecture for Cancelling {
+    fn names(&self) -> &[&str] {
+        &["llama"]
+    }
+
+    fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
+        Llama.spec(metadata)
+    }
+
+    fn build(&self, loader: &mut Loader<'_>) -> Result<Box<dyn CausalLm>, ModelError> {
+        Ok(Box::new(CancellingModel {
+            llama: Llama.build(loader)?,
+            token: self.token.clone(),
+            at: self.at,
+            passes: Arc::clone(&self.passes),
+        }))
+    }
+}
+
+impl CausalLm for CancellingModel {
+    fn config(&self) -> &Config {
+        self.llama.config()
+    }
+
+    fn forward(
+        &self,
+        compute: &Compute,
+        batch: &Batch,
+        cache: &mut Cache,
+        scratch: &mut Scratch,
+    ) -> Result<(), ModelError> {
+        if self.passes.fetch_add(1, Ordering::Relaxed) + 1 == self.at {
+            self.token.cancel();
+        }
+        self.llama.forward(compute, batch, cache, scratch)
+    }
+}
+
+#[test]
+fn a_prompt_is_cancelled_between_its_chunks() {
+    let (token, passes) = (CancelToken::new(), Arc::new(AtomicUsize::new(0)));
+    let architecture = Cancelling {
+        token: token.clone(),
+        at: 3,
+        passes: Arc::clone(&passes),
+    };
+    let model = load(
+        "gqa",
+        Model::builder().prompt_chunk(4).architecture(architecture),
+    );
+    let mut generator = Generator::new(&model);
+    let prompt: Vec<u32> = (0..40).collect();
+    let params = SamplingParams::greedy().with_max_tokens(4);
+    let request = Request::new(&prompt[..], &params).cancel(&token);
+    let completion = generator.start(request).unwrap().into_completion().unwrap();
+    assert_eq!(completion.finish_reason, FinishReason::Cancelled);
+    assert_eq!((completion.text.as_str(), completion.tokens.len()), ("", 0));
+    assert_eq!(passes.load(Ordering::Relaxed), 3);
+    // What was run is remembered.
+    let next = generator.generate(&prompt[..], &params).unwrap();
+    assert_eq!(next.usage.cached_tokens, 12);
+}
+
+#[test]
+fn a_text_is_cancelled_between_its_tokens() {
+    let mut generator = Generator::new(&precise("gqa"));
+    let params = SamplingParams {
+        ignore_eos: true,
+        ..SamplingParams::greedy()
+    };
+    let mut stream = generator.stream("lo", &params).unwrap();
+    let token = stream.cancel_token();
+    for _ in 0..3 {
+        stream.next().unwrap().unwrap();
+    }
+    token.cancel();
+    assert!(stream.next().is_none());
+    assert_eq!(stream.finish_reason(), Some(FinishReason::Cancelled));
+    assert_eq!(stream.into_completion().unwrap().tokens.len(), 3);
+}
+
+#[test]
+fn a_dropped_stream_leaves_what_it_ran() {
+    let mut generator = Generator::new(&precise("gqa"));
+    let prompt = [1, 2, 3, 4, 5];
+    let mut stream = generator
+        .stream(&prompt[..], &SamplingParams::greedy())
+        .unwrap();
+    stream.next().unwrap().unwrap();
+    drop(stream);
+    let next = generator
+        .generate(&prompt[..], &SamplingParams::greedy().with_max_tokens(1))
+        .unwrap();
+    assert_eq!(next.usage.cached_tokens, 4);
+}

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use dino_llm::default_model;
 use dino_models::format::ModelFile;
 use dino_models::tokenizer::{
     EncodeOptions, SpecialText, TextDecoder, Tokenizer, VocabularyTokenizer,
@@ -20,9 +21,9 @@ use dino_models::tokenizer::{
 /// Prints the token ids of a text as a JSON array, or the text of token ids.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The model file; a file with a vocabulary alone will do.
-    #[arg(long, value_name = "FILE")]
-    model: PathBuf,
+    /// The model file, of which the vocabulary will do; a small default model if missing, which is fetched once.
+    #[arg(short, long, value_name = "FILE")]
+    model: Option<PathBuf>,
     /// Add the tokens that the model wants around a text, such as the one that begins it.
     #[arg(long)]
     add_special: bool,
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let file = ModelFile::open_vocabulary(&arguments.model)?;
+    let file = ModelFile::open_vocabulary(model_path(arguments.model.as_ref())?)?;
     let tokenizer = VocabularyTokenizer::from_metadata(&file.metadata)?;
     let mut out = io::stdout().lock();
     if arguments.jsonl {
@@ -75,6 +76,18 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         writeln!(out, "{}", serde_json::to_string(&tokens)?)?;
     }
     Ok(())
+}
+
+/// The file that was asked for, else the default model, which is fetched if it is not there.
+fn model_path(model: Option<&PathBuf>) -> dino_llm::Result<PathBuf> {
+    if let Some(path) = model {
+        return Ok(path.clone());
+    }
+    default_model::ensure(|progress| {
+        let percent = 100 * progress.done / progress.total.max(1);
+        let end = if percent == 100 { "\n" } else { "" };
+        eprint!("\rfetching the default model: {percent} %{end}");
+    })
 }
 
 fn convert_line(

@@ -8,6 +8,7 @@ use dino_models::format::FormatError;
 use dino_models::tokenizer::TokenizerError;
 
 use crate::SamplingError;
+use crate::default_model::DefaultModelError;
 
 /// Why a model could not be loaded or a text not be generated.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,9 @@ pub enum Error {
     /// The sampling parameters are wrong, or no token could be drawn.
     #[error(transparent)]
     Sampling(#[from] SamplingError),
+    /// There is no default model.
+    #[error(transparent)]
+    DefaultModel(#[from] DefaultModelError),
     /// The tokenizer knows more tokens than the model.
     #[error(
         "{}: the vocabulary has {tokens} tokens but the model gives {logits} logits; the file is damaged, or the \

@@ -118,8 +118,8 @@ struct Plan {
 }
 
 impl Plan {
-    /// Multiplications that are worth a task of their own: some microseconds of work.
-    const WORK: usize = 1 << 18;
+    /// Multiplications that are worth a task of their own: a microsecond or two of work.
+    const WORK: usize = 1 << 15;
 
     fn new(layers: &[Linear<'_>], tokens: usize) -> Self {
         let work = layers

@@ -1,7 +1,7 @@
 //! The reference of linear layers: no tricks, any number of lanes.
 
 use crate::packed::{Format, QuantizedGroup, with_format};
-use crate::quantized::{QuantizedRow, QuantizedRowMut};
+use crate::quantized::QuantizedRowMut;
 use crate::table::{FloatTask, LinearKernels, QuantizedTask};
 
 /// Lanes are as free as any number here; 8 give rows a packed form to be tested in.
@@ -49,7 +49,7 @@ fn quantized_as<F: Format>(task: &QuantizedTask<'_>) {
         let group = task.weight.quantized_group(index);
         let rows = lanes.min(task.weight.rows() - index * lanes);
         for token in 0..task.input.tokens() {
-            let row = task.input.row(token);
+            let row = task.input.row_slices(token);
             for lane in 0..rows {
                 let value = dot::<F>(group, lane, row);
                 // SAFETY: tasks that run at once differ in groups, so in columns.
@@ -59,9 +59,14 @@ fn quantized_as<F: Format>(task: &QuantizedTask<'_>) {
     }
 }
 
-fn dot<F: Format>(group: QuantizedGroup<'_>, lane: usize, row: QuantizedRow<'_>) -> f32 {
+/// `row` holds codes, scales, sums and half sums of one token.
+fn dot<F: Format>(
+    group: QuantizedGroup<'_>,
+    lane: usize,
+    (codes, scales, _, half_sums): (&[i8], &[f32], &[f32], &[f32]),
+) -> f32 {
     let mut total = 0.0;
-    for (chunk, codes) in row.codes.chunks_exact(32).enumerate() {
+    for (chunk, codes) in codes.chunks_exact(32).enumerate() {
         let weight = group.decode::<F>(lane, chunk);
         for half in 0..2 {
             let products = (0..16).map(|k| 16 * half + k).map(|k| {
@@ -69,8 +74,8 @@ fn dot<F: Format>(group: QuantizedGroup<'_>, lane: usize, row: QuantizedRow<'_>)
                 i32::from(weight.codes[k]) * i32::from(codes[k])
             });
             let sum = products.sum::<i32>() as f32;
-            total += sum * weight.scales[half] * row.scales[2 * chunk + half];
-            total += weight.mins[half] * row.half_sums[2 * chunk + half];
+            total += sum * weight.scales[half] * scales[2 * chunk + half];
+            total += weight.mins[half] * half_sums[2 * chunk + half];
         }
     }
     total

@@ -13,6 +13,7 @@ mod error;
 pub mod gguf;
 mod metadata;
 mod model_file;
+mod serialize;
 mod sniff;
 mod value;
 mod weights;

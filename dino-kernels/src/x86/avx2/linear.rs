@@ -110,8 +110,8 @@ fn tile_sums<F: Codes, const T: usize>(
     input: &QuantizedRows,
     token: usize,
 ) -> [__m256; T] {
-    let rows: [QuantizedRow<'_>; T] = std::array::from_fn(|t| input.row(token + t));
-    assert!(rows.iter().all(|row| row.codes.len() == group.columns));
+    let rows: [QuantizedRow; T] = std::array::from_fn(|t| input.row(token + t));
+    assert_eq!(input.columns(), group.columns, "in_features");
     let mut sums = [_mm256_setzero_ps(); T];
     let blocks = group.words.chunks_exact(F::WORDS * 4 * LANES);
     let heads = group.heads.chunks_exact(F::HEAD * LANES);
@@ -147,15 +147,15 @@ unsafe fn add_chunk<F: Codes>(
     codes: &[__m256i; 8],
     scales: [__m256; 2],
     mins: [__m256; 2],
-    row: &QuantizedRow<'_>,
+    row: &QuantizedRow,
     chunk: usize,
 ) {
     // SAFETY: by the contract; offsets follow the row's layout.
     unsafe {
-        let input = row.codes.as_ptr().add(32 * chunk);
+        let input = row.codes.add(32 * chunk);
         for (half, scales) in scales.iter().enumerate() {
             let dot = dot::<F>(codes.as_ptr().add(4 * half), input.add(16 * half));
-            let scale = _mm256_broadcast_ss(&*row.scales.as_ptr().add(2 * chunk + half));
+            let scale = _mm256_broadcast_ss(&*row.scales.add(2 * chunk + half));
             let factor = _mm256_mul_ps(*scales, scale);
             *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), factor, *sum);
         }
@@ -164,11 +164,11 @@ unsafe fn add_chunk<F: Codes>(
         }
         if F::SPLIT {
             for (half, min) in mins.iter().enumerate() {
-                let total = _mm256_broadcast_ss(&*row.half_sums.as_ptr().add(2 * chunk + half));
+                let total = _mm256_broadcast_ss(&*row.half_sums.add(2 * chunk + half));
                 *sum = _mm256_fmadd_ps(*min, total, *sum);
             }
         } else {
-            let total = _mm256_broadcast_ss(&*row.sums.as_ptr().add(chunk));
+            let total = _mm256_broadcast_ss(&*row.sums.add(chunk));
             *sum = _mm256_fmadd_ps(mins[0], total, *sum);
         }
     }

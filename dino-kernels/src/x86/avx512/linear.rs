@@ -79,8 +79,8 @@ fn tile_sums<F: Codes, const T: usize>(
     input: &QuantizedRows,
     token: usize,
 ) -> [__m512; T] {
-    let rows: [QuantizedRow<'_>; T] = std::array::from_fn(|t| input.row(token + t));
-    assert!(rows.iter().all(|row| row.codes.len() == group.columns));
+    let rows: [QuantizedRow; T] = std::array::from_fn(|t| input.row(token + t));
+    assert_eq!(input.columns(), group.columns, "in_features");
     let mut sums = [_mm512_setzero_ps(); T];
     let blocks = group.words.chunks_exact(F::WORDS * 4 * LANES);
     let heads = group.heads.chunks_exact(F::HEAD * LANES);
@@ -133,29 +133,29 @@ unsafe fn add_chunk<F: Codes>(
     codes: &[__m512i; 8],
     scales: [__m512; 2],
     mins: [__m512; 2],
-    row: &QuantizedRow<'_>,
+    row: &QuantizedRow,
     chunk: usize,
 ) {
     // SAFETY: by the contract; offsets follow the row's layout.
     unsafe {
-        let input = row.codes.as_ptr().add(32 * chunk);
+        let input = row.codes.add(32 * chunk);
         for (half, scales) in scales.iter().enumerate() {
             let mut dot = _mm512_setzero_si512();
             for (word, code) in codes.iter().enumerate().skip(4 * half).take(4) {
                 let x = input.add(4 * word).cast::<i32>().read_unaligned();
                 dot = _mm512_dpbusd_epi32(dot, *code, _mm512_set1_epi32(x));
             }
-            let scale = _mm512_set1_ps(*row.scales.as_ptr().add(2 * chunk + half));
+            let scale = _mm512_set1_ps(*row.scales.add(2 * chunk + half));
             let factor = _mm512_mul_ps(*scales, scale);
             *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), factor, *sum);
         }
         if F::SPLIT {
             for (half, min) in mins.iter().enumerate() {
-                let total = _mm512_set1_ps(*row.half_sums.as_ptr().add(2 * chunk + half));
+                let total = _mm512_set1_ps(*row.half_sums.add(2 * chunk + half));
                 *sum = _mm512_fmadd_ps(*min, total, *sum);
             }
         } else {
-            let total = _mm512_set1_ps(*row.sums.as_ptr().add(chunk));
+            let total = _mm512_set1_ps(*row.sums.add(chunk));
             *sum = _mm512_fmadd_ps(mins[0], total, *sum);
         }
     }

@@ -1,0 +1,207 @@
+//! Continues a prompt with a model.
+//!
+//! ```sh
+//! cargo run --release --example generate -- "Once upon a time"
+//! cargo run --release --example generate -- --temperature 0 "The capital of France is"
+//! cargo run --release --example generate -- --model model.gguf --max-tokens 64 --json "The sea"
+//! ```
+
+use std::error::Error;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use dino_llm::{Completion, Generator, KvType, Model, SamplingParams, TokenStream, default_model};
+
+/// Continues a prompt: text to stdout as it comes, statistics to stderr.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The text to continue.
+    #[arg(value_name = "PROMPT", required_unless_present = "prompt")]
+    text: Option<String>,
+    /// The text to continue, as an option.
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "text")]
+    prompt: Option<String>,
+    /// The model file; a small default model if missing, which is fetched once.
+    #[arg(short, long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Print one JSON object at the end instead of text as it comes.
+    #[arg(long)]
+    json: bool,
+    /// Threads; one a core if missing.
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    threads: usize,
+    /// Tokens that prompt and answer may have together; all that the model was trained for if missing.
+    #[arg(short, long, value_name = "TOKENS")]
+    ctx: Option<usize>,
+    /// Compute in f32 alone, without rounding to 8 and 16 bits on the way: slow and precise.
+    #[arg(long)]
+    precise: bool,
+    #[command(flatten)]
+    sampling: Sampling,
+}
+
+/// How tokens are chosen.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Sampling")]
+struct Sampling {
+    /// The most tokens to generate; until the model ends the text or the context is full if missing.
+    #[arg(short = 'n', long, value_name = "N")]
+    max_tokens: Option<usize>,
+    /// Evens out the probabilities; 0 always takes the most likely token.
+    #[arg(long, value_name = "X", default_value_t = SamplingParams::default().temperature)]
+    temperature: f32,
+    /// Keep this many most likely tokens; 0 keeps all.
+    #[arg(long, value_name = "K", default_value_t = SamplingParams::default().top_k)]
+    top_k: usize,
+    /// Keep the most likely tokens up to this sum of probabilities.
+    #[arg(long, value_name = "P", default_value_t = SamplingParams::default().top_p)]
+    top_p: f32,
+    /// Keep tokens at least this fraction as likely as the most likely one.
+    #[arg(long, value_name = "P", default_value_t = SamplingParams::default().min_p)]
+    min_p: f32,
+    /// Make recent tokens less likely; 1 is off.
+    #[arg(long, value_name = "X", default_value_t = SamplingParams::default().repetition_penalty)]
+    repeat_penalty: f32,
+    /// Tokens that are recent to --repeat-penalty.
+    #[arg(long, value_name = "N", default_value_t = SamplingParams::default().repeat_last_n)]
+    repeat_last_n: usize,
+    /// Repeat the text that this seed gave; a fresh one if missing.
+    #[arg(short, long, value_name = "N")]
+    seed: Option<u64>,
+    /// End the text where this appears; may be given several times.
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+    /// Go on where the model would end the text.
+    #[arg(long)]
+    ignore_eos: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&*error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let model = load(arguments)?;
+    let mut generator = Generator::new(&model);
+    let prompt = arguments.text.as_ref().or(arguments.prompt.as_ref());
+    let prompt = prompt.map(String::as_str).unwrap_or_default();
+    let stream = generator.stream(prompt, &params(&arguments.sampling))?;
+    let completion = if arguments.json {
+        let completion = stream.into_completion()?;
+        writeln!(
+            io::stdout(),
+            "{}",
+            serde_json::to_string_pretty(&completion)?
+        )?;
+        completion
+    } else {
+        print_as_it_comes(stream)?
+    };
+    report(&model, &completion);
+    Ok(())
+}
+
+fn load(arguments: &Arguments) -> Result<Model, Box<dyn Error>> {
+    let path = model_path(arguments.model.as_ref())?;
+    let mut builder = Model::builder().threads(arguments.threads);
+    if arguments.precise {
+        builder = builder.precise(true).kv_cache_type(KvType::F32);
+    }
+    if let Some(tokens) = arguments.ctx {
+        builder = builder.context_length(tokens);
+    }
+    if io::stderr().is_terminal() {
+        builder = builder.on_progress(|progress| {
+            let percent = 100 * progress.done / progress.total.max(1);
+            let end = if progress.done == progress.total {
+                "\r\x1b[K"
+            } else {
+                ""
+            };
+            eprint!("\rloading {percent:3} %{end}");
+        });
+    }
+    Ok(builder.load(path)?)
+}
+
+/// The file that was asked for, else the default model, which is fetched if it is not there.
+fn model_path(model: Option<&PathBuf>) -> dino_llm::Result<PathBuf> {
+    if let Some(path) = model {
+        return Ok(path.clone());
+    }
+    default_model::ensure(|progress| {
+        let percent = 100 * progress.done / progress.total.max(1);
+        let end = if percent == 100 { "\n" } else { "" };
+        eprint!("\rfetching the default model: {percent} %{end}");
+    })
+}
+
+fn params(sampling: &Sampling) -> SamplingParams {
+    SamplingParams {
+        max_tokens: sampling.max_tokens,
+        temperature: sampling.temperature,
+        top_k: sampling.top_k,
+        top_p: sampling.top_p,
+        min_p: sampling.min_p,
+        repetition_penalty: sampling.repeat_penalty,
+        repeat_last_n: sampling.repeat_last_n,
+        seed: sampling.seed,
+        stop: sampling.stop.clone(),
+        ignore_eos: sampling.ignore_eos,
+        ..SamplingParams::default()
+    }
+}
+
+fn print_as_it_comes(mut stream: TokenStream) -> Result<Completion, Box<dyn Error>> {
+    let mut out = io::stdout().lock();
+    for token in &mut stream {
+        write!(out, "{}", token?.text)?;
+        out.flush()?;
+    }
+    writeln!(out)?;
+    Ok(stream.into_completion()?)
+}
+
+fn report(model: &Model, completion: &Completion) {
+    let (usage, stats) = (&completion.usage, &completion.stats);
+    let megabytes = stats
+        .peak_memory
+        .map(|bytes| format!(", at most {} MB in memory", bytes / 1_000_000));
+    eprintln!(
+        "prompt: {} tokens, {:.1} tokens/s; answer: {} tokens, {:.1} tokens/s, the first after {:.2} s",
+        usage.prompt_tokens,
+        stats.prompt_tokens_per_second,
+        usage.completion_tokens,
+        stats.decode_tokens_per_second,
+        stats.time_to_first_token.as_secs_f64(),
+    );
+    eprintln!(
+        "loaded in {:.2} s, {} threads, {}{}; seed {}",
+        stats.load_time.as_secs_f64(),
+        model.threads(),
+        model.isa(),
+        megabytes.unwrap_or_default(),
+        completion.seed,
+    );
+}
+
+/// Whether the reader of our output has gone, as `head` does: no error of ours.
+fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,143 @@
+//! Writes the logits of every position as a NumPy file, to compare with any other engine.
+//!
+//! ```sh
+//! cargo run --release --example logits -- --tokens 1,2,3 --out logits.npy
+//! cargo run --release --example logits -- --model model.gguf --tokens @ids.json --out logits.npy --precise
+//! python3 -c 'import numpy; print(numpy.load("logits.npy").argmax(axis=1))'
+//! ```
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use dino_llm::{Generator, KvType, Model, default_model};
+
+/// Writes logits `[tokens, vocabulary]` in f32; row i are those of the token after token i.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Token ids with commas between them, with or without brackets; @FILE reads them from a file.
+    #[arg(long, value_name = "IDS")]
+    tokens: String,
+    /// The .npy file to write.
+    #[arg(short, long, value_name = "FILE")]
+    out: PathBuf,
+    /// The model file; a small default model if missing, which is fetched once.
+    #[arg(short, long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Threads; one a core if missing.
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    threads: usize,
+    /// Run this many tokens at a time; the model's own choice if missing.
+    #[arg(long, value_name = "TOKENS")]
+    chunk: Option<usize>,
+    /// Compute in f32 alone, without rounding to 8 and 16 bits on the way: slow and precise.
+    #[arg(long)]
+    precise: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let tokens = read_tokens(&arguments.tokens)?;
+    let path = model_path(arguments.model.as_ref())?;
+    let mut builder = Model::builder().threads(arguments.threads);
+    if arguments.precise {
+        builder = builder.precise(true).kv_cache_type(KvType::F32);
+    }
+    if let Some(chunk) = arguments.chunk {
+        builder = builder.prompt_chunk(chunk);
+    }
+    let model = builder.load(path)?;
+    // A file under its final name is always whole.
+    let unfinished = beside(&arguments.out);
+    let written = write(&model, &tokens, &unfinished)
+        .and_then(|()| Ok(fs::rename(&unfinished, &arguments.out)?));
+    if written.is_err() {
+        let _ = fs::remove_file(&unfinished);
+    }
+    written
+}
+
+/// The file that was asked for, else the default model, which is fetched if it is not there.
+fn model_path(model: Option<&PathBuf>) -> dino_llm::Result<PathBuf> {
+    if let Some(path) = model {
+        return Ok(path.clone());
+    }
+    default_model::ensure(|progress| {
+        let percent = 100 * progress.done / progress.total.max(1);
+        let end = if percent == 100 { "\n" } else { "" };
+        eprint!("\rfetching the default model: {percent} %{end}");
+    })
+}
+
+fn read_tokens(argument: &str) -> Result<Vec<u32>, Box<dyn Error>> {
+    let text = match argument.strip_prefix('@') {
+        Some(path) => fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?,
+        None => argument.to_owned(),
+    };
+    let is_between = |c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']');
+    let words = text.split(is_between).filter(|word| !word.is_empty());
+    let tokens: Vec<u32> = words
+        .map(|word| word.parse().map_err(|_| format!("`{word}` is no token id")))
+        .collect::<Result<_, _>>()?;
+    if tokens.is_empty() {
+        return Err("no tokens: give ids as in --tokens 1,2,3".into());
+    }
+    Ok(tokens)
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    name.into()
+}
+
+fn write(model: &Model, tokens: &[u32], path: &Path) -> Result<(), Box<dyn Error>> {
+    let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut out = BufWriter::new(file);
+    out.write_all(&header([tokens.len(), model.config().vocabulary]))?;
+    let mut written = Ok(());
+    Generator::new(model).for_each_logits(tokens, 0, |_, logits| {
+        if written.is_ok() {
+            written = write_row(&mut out, logits);
+        }
+    })?;
+    written?;
+    Ok(out.flush()?)
+}
+
+fn write_row(out: &mut impl Write, row: &[f32]) -> io::Result<()> {
+    row.iter()
+        .try_for_each(|value| out.write_all(&value.to_le_bytes()))
+}
+
+/// The header of an f32 matrix in NumPy's format, version 1.0 (numpy.lib.format): padded with spaces so that the data
+/// begins at a multiple of 64 bytes.
+fn header([rows, columns]: [usize; 2]) -> Vec<u8> {
+    const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
+    const LENGTH: usize = 2;
+    let mut text =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
+    let unpadded = MAGIC.len() + LENGTH + text.len() + 1;
+    text.push_str(&" ".repeat(unpadded.next_multiple_of(64) - unpadded));
+    text.push('\n');
+    let length = (text.len() as u16).to_le_bytes();
+    [MAGIC, &length, text.as_bytes()].concat()
+}

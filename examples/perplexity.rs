@@ -1,0 +1,223 @@
+//! How surprised a model is by a text: perplexity as `llama-perplexity` computes it.
+//!
+//! ```sh
+//! cargo run --release --example perplexity -- --file text.txt
+//! cargo run --release --example perplexity -- --model model.gguf --file text.txt --ctx 512 --json
+//! ```
+//!
+//! The text is cut into chunks of `--ctx` tokens. The first token of a chunk is replaced by the one that begins a text,
+//! where the model wants one, and the second half of the chunk is scored, so that every scored token has seen at least
+//! half a context. Perplexity is `exp` of the mean negative log-likelihood; its error is the standard error of that
+//! mean, propagated.
+
+use std::error::Error;
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use dino_llm::{EncodeOptions, Generator, KvType, Model, default_model};
+use serde_json::json;
+
+/// Prints the perplexity of a text, and its standard error.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The text file.
+    #[arg(short, long, value_name = "FILE")]
+    file: PathBuf,
+    /// The model file; a small default model if missing, which is fetched once.
+    #[arg(short, long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Tokens of a chunk.
+    #[arg(short, long, value_name = "TOKENS", default_value_t = 512, value_parser = clap::value_parser!(u32).range(8..))]
+    ctx: u32,
+    /// Stop after this many chunks.
+    #[arg(long, value_name = "N")]
+    chunks: Option<usize>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// Threads; one a core if missing.
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    threads: usize,
+    /// Compute in f32 alone, without rounding to 8 and 16 bits on the way: slow and precise.
+    #[arg(long)]
+    precise: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let context = arguments.ctx as usize;
+    let text = fs::read_to_string(&arguments.file)
+        .map_err(|error| format!("{}: {error}", arguments.file.display()))?;
+    let model = load(arguments, context)?;
+    let chunks = chunks(&model, &text, context)?;
+    let count = arguments
+        .chunks
+        .unwrap_or(usize::MAX)
+        .clamp(1, chunks.len());
+    let (mut generator, mut score) = (Generator::new(&model), Score::default());
+    let started = Instant::now();
+    for (index, chunk) in chunks[..count].iter().enumerate() {
+        score_chunk(&mut generator, chunk, &mut score)?;
+        show_progress(index + 1, count, started, &score);
+    }
+    let (perplexity, error) = (score.perplexity(), score.error());
+    if arguments.json {
+        let seconds = started.elapsed().as_secs_f64();
+        let report = json!({
+            "perplexity": perplexity,
+            "error": error,
+            "mean_nll": score.mean(),
+            "scored_tokens": score.count,
+            "chunks": count,
+            "context": context,
+            "seconds": seconds,
+            "tokens_per_second": (count * context) as f64 / seconds,
+            "threads": model.threads(),
+            "isa": model.isa().name(),
+        });
+        println!("{report:#}");
+    } else {
+        println!("PPL = {perplexity:.4} +/- {error:.5}");
+    }
+    Ok(())
+}
+
+fn load(arguments: &Arguments, context: usize) -> Result<Model, Box<dyn Error>> {
+    let path = model_path(arguments.model.as_ref())?;
+    let mut builder = Model::builder()
+        .threads(arguments.threads)
+        .context_length(context);
+    if arguments.precise {
+        builder = builder.precise(true).kv_cache_type(KvType::F32);
+    }
+    Ok(builder.load(path)?)
+}
+
+/// The file that was asked for, else the default model, which is fetched if it is not there.
+fn model_path(model: Option<&PathBuf>) -> dino_llm::Result<PathBuf> {
+    if let Some(path) = model {
+        return Ok(path.clone());
+    }
+    default_model::ensure(|progress| {
+        let percent = 100 * progress.done / progress.total.max(1);
+        let end = if percent == 100 { "\n" } else { "" };
+        eprint!("\rfetching the default model: {percent} %{end}");
+    })
+}
+
+/// The whole chunks of a text, each with the token in front that begins a text, where the model wants one.
+fn chunks(model: &Model, text: &str, context: usize) -> Result<Vec<Vec<u32>>, Box<dyn Error>> {
+    let tokenizer = model.tokenizer();
+    let options = EncodeOptions {
+        add_special: true,
+        parse_special: false,
+    };
+    let tokens = tokenizer.encode(text, options)?;
+    if tokens.len() < 2 * context {
+        let message = format!(
+            "the text has {} tokens; two chunks of {context} are needed for a perplexity: give a longer text or a \
+             smaller --ctx",
+            tokens.len()
+        );
+        return Err(message.into());
+    }
+    let special = tokenizer.special();
+    let first = special.bos.filter(|_| special.add_bos);
+    let chunks = tokens.chunks_exact(context).map(|chunk| {
+        let mut chunk = chunk.to_vec();
+        chunk[0] = first.unwrap_or(chunk[0]);
+        chunk
+    });
+    Ok(chunks.collect())
+}
+
+/// Scores the second half of a chunk: each token but the half's first, given all before it.
+fn score_chunk(
+    generator: &mut Generator,
+    chunk: &[u32],
+    score: &mut Score,
+) -> Result<(), dino_llm::Error> {
+    let seen = &chunk[..chunk.len() - 1];
+    generator.for_each_logits(seen, chunk.len() / 2, |position, logits| {
+        score.add(negative_log_likelihood(logits, chunk[position + 1]));
+    })
+}
+
+fn negative_log_likelihood(logits: &[f32], token: u32) -> f64 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits
+        .iter()
+        .map(|logit| f64::from((logit - largest).exp()))
+        .sum();
+    sum.ln() - f64::from(logits[token as usize] - largest)
+}
+
+/// Sums over scored tokens.
+#[derive(Debug, Default)]
+struct Score {
+    count: usize,
+    /// Of negative log-likelihoods.
+    sum: f64,
+    /// Of their squares.
+    squares: f64,
+}
+
+impl Score {
+    fn add(&mut self, nll: f64) {
+        self.count += 1;
+        self.sum += nll;
+        self.squares += nll * nll;
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum / self.count as f64
+    }
+
+    fn perplexity(&self) -> f64 {
+        self.mean().exp()
+    }
+
+    /// The standard error of the perplexity: that of the mean, times the derivative of `exp`.
+    fn error(&self) -> f64 {
+        let variance = self.squares / self.count as f64 - self.mean().powi(2);
+        (variance.max(0.0) / (self.count as f64 - 1.0)).sqrt() * self.perplexity()
+    }
+}
+
+fn show_progress(done: usize, count: usize, started: Instant, score: &Score) {
+    const WIDTH: usize = 30;
+    let mut stderr = io::stderr().lock();
+    if !stderr.is_terminal() {
+        return;
+    }
+    let filled = WIDTH * done / count;
+    let left = started.elapsed().as_secs_f64() / done as f64 * (count - done) as f64;
+    // A terminal that went away is no reason to stop.
+    let _ = write!(
+        stderr,
+        "\r[{}{}] {done}/{count}, PPL = {:.4}, {left:.0} s left\x1b[K{}",
+        "#".repeat(filled),
+        "-".repeat(WIDTH - filled),
+        score.perplexity(),
+        if done == count { "\n" } else { "" },
+    );
+}

@@ -46,6 +46,7 @@ const HOUSE: [Crate; 6] = [
         policy: Policy::Rooms(&[
             "dino-core/src/blocks/pod.rs",
             "dino-core/src/storage/aligned.rs",
+            "dino-core/src/storage/arena.rs",
             "dino-core/src/storage/mapped.rs",
         ]),
     },

@@ -1,6 +1,7 @@
 //! Bytes that are owned or mapped, cheap to share and to slice.
 
 mod aligned;
+mod arena;
 mod mapped;
 
 use crate::CoreError;
@@ -9,6 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use aligned::AlignedBytes;
+pub use arena::Arena;
+use arena::Region;
 use mapped::MappedFile;
 
 /// A shared, immutable run of bytes.
@@ -25,6 +28,7 @@ pub struct Storage {
 enum Source {
     Vector(Arc<Vec<u8>>),
     Aligned(Arc<AlignedBytes>),
+    Arena(Arc<Region>),
     Mapped(Arc<MappedFile>),
 }
 
@@ -71,6 +75,7 @@ impl Storage {
             Source::Vector(bytes) => bytes.as_slice(),
             Source::Aligned(bytes) => bytes.as_slice(),
             Source::Mapped(file) => file.as_slice(),
+            Source::Arena(region) => return region.slice(self.range.clone()),
         };
         &all[self.range.clone()]
     }

@@ -3,6 +3,7 @@
 use super::{Linear, LinearInput, linear};
 use crate::testing::{Random, random_tensor};
 use crate::{Compute, Kernels, PackedWeight, QuantizedRows, ThreadPool};
+use dino_core::storage::Arena;
 use dino_core::{DType, Tensor};
 use ndarray::Array2;
 
@@ -14,7 +15,13 @@ fn compute(kernels: &'static Kernels) -> Compute {
 }
 
 fn run(compute: &Compute, tensor: &Tensor, input: &Array2<f32>, precise: bool) -> Array2<f32> {
-    let weight = PackedWeight::pack(tensor, compute.kernels.lanes(), &compute.pool).unwrap();
+    let weight = PackedWeight::pack(
+        tensor,
+        compute.kernels.lanes(),
+        &compute.pool,
+        &mut Arena::new(),
+    )
+    .unwrap();
     let mut output = Array2::from_elem((input.nrows(), tensor.rows()), f32::NAN);
     let mut quantized = QuantizedRows::new();
     let rows = if precise {
@@ -165,9 +172,9 @@ fn layers_share_an_input_and_add_up() {
     let mut random = Random::new(5);
     let input = random_rows(6, 64, &mut random);
     let tensors = [20, 9].map(|rows| random_tensor(DType::Q8_0, rows, 64, &mut random));
-    let weights = tensors
-        .each_ref()
-        .map(|t| PackedWeight::pack(t, compute.kernels.lanes(), &compute.pool).unwrap());
+    let weights = tensors.each_ref().map(|t| {
+        PackedWeight::pack(t, compute.kernels.lanes(), &compute.pool, &mut Arena::new()).unwrap()
+    });
     let bias = random.values(9);
     let mut first = Array2::from_elem((6, 20), 1.0);
     let mut second = Array2::from_elem((6, 9), 0.0);

@@ -4,9 +4,8 @@ use super::format::{MAX_HEAD, with_format};
 use super::weight::Layout;
 use super::{Format, PackedWeight};
 use crate::ThreadPool;
-use dino_core::storage::AlignedBytes;
-use dino_core::{CoreError, DType, Storage, Tensor};
-use std::sync::Mutex;
+use dino_core::storage::Arena;
+use dino_core::{DType, Tensor};
 
 /// Why a weight could not be packed.
 #[derive(Debug, thiserror::Error)]
@@ -20,23 +19,35 @@ pub enum PackError {
         /// Its shape, rows first.
         shape: Vec<usize>,
     },
-    /// The tensor's bytes could not be read.
-    #[error(transparent)]
-    Core(#[from] CoreError),
+    /// The system has no memory for it.
+    #[error("no memory for the {bytes} bytes of tensor `{name}`: {source}")]
+    OutOfMemory {
+        /// The tensor's name.
+        name: String,
+        /// Bytes that it takes.
+        bytes: usize,
+        /// The cause.
+        source: std::io::Error,
+    },
 }
 
 /// Groups that one task packs before it lets go of the source pages.
 const GROUPS_A_TASK: usize = 16;
 
 impl PackedWeight {
-    /// Packs `tensor`, a matrix `[rows, columns]`, for registers of `lanes` rows.
+    /// Packs `tensor`, a matrix `[rows, columns]`, for registers of `lanes` rows, into memory of `arena`.
     ///
     /// The source pages of a mapped tensor are released as they are consumed, so that the peak of
     /// memory stays near the size of the weights, not twice that.
     ///
     /// # Errors
-    /// [`PackError::TooLarge`] if sizes overflow.
-    pub fn pack(tensor: &Tensor, lanes: usize, pool: &ThreadPool) -> Result<Self, PackError> {
+    /// [`PackError::TooLarge`] if sizes overflow; [`PackError::OutOfMemory`].
+    pub fn pack(
+        tensor: &Tensor,
+        lanes: usize,
+        pool: &ThreadPool,
+        arena: &mut Arena,
+    ) -> Result<Self, PackError> {
         let (dtype, rows, columns) = (tensor.dtype(), tensor.rows(), tensor.columns());
         let too_large = || PackError::TooLarge {
             name: tensor.name().to_owned(),
@@ -47,23 +58,19 @@ impl PackedWeight {
             .div_ceil(lanes)
             .checked_mul(layout.bytes())
             .ok_or_else(too_large)?;
-        let mut bytes = AlignedBytes::zeroed(total);
-        if total > 0 {
-            let tasks: Vec<_> = bytes
-                .as_mut_slice()
-                .chunks_mut(GROUPS_A_TASK * layout.bytes())
-                .map(Mutex::new)
-                .collect();
-            pool.run(tasks.len(), |task| {
-                // Each task is run once, so its lock is free and cannot be poisoned.
-                let mut packed = tasks[task]
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-                let first = task * GROUPS_A_TASK * lanes;
-                pack_rows(tensor, first, lanes, layout, &mut packed);
+        let pack = |bytes: &mut [u8]| {
+            let task_bytes = (GROUPS_A_TASK * layout.bytes()).max(1);
+            pool.for_each_part(bytes, task_bytes, |task, packed| {
+                pack_rows(tensor, task * GROUPS_A_TASK * lanes, lanes, layout, packed);
             });
-        }
-        let storage = Storage::from_aligned(bytes);
+        };
+        let storage = arena
+            .fill(total, pack)
+            .map_err(|source| PackError::OutOfMemory {
+                name: tensor.name().to_owned(),
+                bytes: total,
+                source,
+            })?;
         Ok(Self {
             dtype,
             rows,
@@ -149,7 +156,7 @@ mod tests {
             for (rows, lanes) in [(1, 8), (8, 8), (19, 8), (16, 16), (300, 16)] {
                 let columns = 2 * dtype.block_len().max(32);
                 let tensor = random_tensor(dtype, rows, columns, &mut random);
-                let packed = PackedWeight::pack(&tensor, lanes, &pool).unwrap();
+                let packed = PackedWeight::pack(&tensor, lanes, &pool, &mut Arena::new()).unwrap();
                 let expected = tensor.to_array().unwrap();
                 let mut panel = vec![0.0; columns * lanes];
                 for row in 0..rows {

@@ -3,6 +3,7 @@
 use super::spec::check;
 use crate::ModelError;
 use crate::format::{Metadata, ModelFile, Weights};
+use dino_core::storage::Arena;
 use dino_core::{Requantize, Tensor};
 use dino_kernels::{Compute, PackedWeight};
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub struct Loader<'a> {
     file: &'a ModelFile,
     compute: &'a Compute,
     options: LoaderOptions,
+    arena: Arena,
     done: usize,
     total: usize,
 }
@@ -61,6 +63,7 @@ impl<'a> Loader<'a> {
             file,
             compute,
             options,
+            arena: Arena::new(),
             done: 0,
             total,
         }
@@ -116,9 +119,9 @@ impl<'a> Loader<'a> {
             Some((to, dtype)) => {
                 let encoded = to.requantize(tensor, dtype)?;
                 tensor.storage().release();
-                PackedWeight::pack(&encoded, lanes, &self.compute.pool)?
+                PackedWeight::pack(&encoded, lanes, &self.compute.pool, &mut self.arena)?
             }
-            None => PackedWeight::pack(tensor, lanes, &self.compute.pool)?,
+            None => PackedWeight::pack(tensor, lanes, &self.compute.pool, &mut self.arena)?,
         };
         self.advance(tensor);
         Ok(packed)

@@ -19,7 +19,7 @@ mod softmax;
 pub use activation::{activate, activate_gate};
 pub use attention::{Attention, AttentionSpan, append, attend};
 pub use elementwise::{add, add_scaled, scale, soft_cap};
-pub use embedding::embed;
+pub use embedding::{EmbeddingTable, embed};
 pub use linear::{Linear, LinearInput, linear};
 pub use norm::{layer_norm, rms_norm, rms_norm_heads};
 pub use rope::{Llama3Scaling, RopeAngles, RopeFrequencies, RopePairing, YarnScaling, rope};

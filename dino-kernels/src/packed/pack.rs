@@ -72,6 +72,7 @@ impl PackedWeight {
                 source,
             })?;
         Ok(Self {
+            name: tensor.name().to_owned(),
             dtype,
             rows,
             columns,

@@ -10,6 +10,7 @@ use half::{bf16, f16};
 /// Made by [`PackedWeight::pack`]. Cloning shares the bytes.
 #[derive(Clone, Debug)]
 pub struct PackedWeight {
+    pub(super) name: String,
     pub(super) dtype: DType,
     pub(super) rows: usize,
     pub(super) columns: usize,
@@ -45,6 +46,11 @@ impl Layout {
 }
 
 impl PackedWeight {
+    /// The tensor's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The stored type; packing does not change it.
     pub fn dtype(&self) -> DType {
         self.dtype
@@ -127,6 +133,32 @@ impl PackedWeight {
                 }
             }
         }, _ => self.float_group(group).widen(panel));
+    }
+}
+
+impl PackedWeight {
+    /// Writes row `row` as f32, `[columns]`.
+    ///
+    /// # Panics
+    /// If there is no such row or `output` is of another length.
+    pub(crate) fn unpack_row(&self, row: usize, output: &mut [f32]) {
+        assert!(
+            row < self.rows && output.len() == self.columns,
+            "one row of the weight"
+        );
+        let (group, lane) = (row / self.lanes, row % self.lanes);
+        with_format!(self.dtype, F => {
+            let group = self.quantized_group(group);
+            for (chunk, output) in output.chunks_exact_mut(32).enumerate() {
+                let sub = group.decode::<F>(lane, chunk);
+                output.iter_mut().enumerate().for_each(|(k, to)| *to = sub.value(k));
+            }
+        }, _ => {
+            let group = self.float_group(group);
+            for (column, to) in output.iter_mut().enumerate() {
+                *to = group.at(column * self.lanes + lane);
+            }
+        });
     }
 }
 

@@ -4,7 +4,7 @@ use super::buffers::{Buffers, Rows};
 use super::weights::{Layer, Transformer};
 use crate::arch::{Linear, Norm};
 use crate::{Batch, Cache, CausalLm, Config, ModelError, Scratch};
-use dino_kernels::ops::{self, Attention, AttentionSpan, LinearInput};
+use dino_kernels::ops::{self, Attention, AttentionSpan, EmbeddingTable, LinearInput};
 use dino_kernels::{Activation, Compute, QuantizedRows};
 use ndarray::ArrayView2;
 
@@ -91,12 +91,11 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn run(mut self, logits: &mut [f32]) -> Result<(), ModelError> {
         let stream = self.buffers.stream.view_mut();
-        ops::embed(
-            self.compute,
-            &self.model.embedding,
-            self.batch.tokens(),
-            stream,
-        )?;
+        let table = match &self.model.embedding {
+            Some(table) => EmbeddingTable::Stored(table),
+            None => EmbeddingTable::Packed(&self.model.head),
+        };
+        ops::embed(self.compute, table, self.batch.tokens(), stream)?;
         for (index, layer) in self.model.layers.iter().enumerate() {
             self.project(layer);
             self.append(index)?;

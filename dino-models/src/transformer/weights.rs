@@ -13,8 +13,8 @@ pub struct Transformer {
     pub(super) spec: Spec,
     pub(super) config: Config,
     pub(super) precise: bool,
-    /// `[vocabulary, hidden]`, in the file's own layout: rows are looked up one by one.
-    pub(super) embedding: Tensor,
+    /// `[vocabulary, hidden]`, in the file's own layout; `None` where the head serves for it.
+    pub(super) embedding: Option<Tensor>,
     pub(super) layers: Vec<Layer>,
     pub(super) norm: Vec<f32>,
     /// `[vocabulary, hidden]`.
@@ -45,10 +45,7 @@ impl Transformer {
         let vocabulary = loader.vocabulary(spec.vocabulary)?;
         let Norm::Rms { .. } = spec.norm;
         let shape = [vocabulary, spec.hidden];
-        let embedding = loader
-            .weights()
-            .expect("token_embd.weight", &shape)?
-            .clone();
+        let table = loader.weights().expect("token_embd.weight", &shape)?;
         let factors = loader.maybe_vector("rope_freqs.weight", spec.rope.dim / 2)?;
         check_factors(loader.metadata(), factors.as_deref())?;
         let rope = spec.rope.frequencies(factors.as_deref());
@@ -56,9 +53,9 @@ impl Transformer {
         let layers = layers.collect::<Result<Vec<_>, _>>()?;
         let norm = loader.vector("output_norm.weight", spec.hidden)?;
         // Without a head of its own, a model uses the embedding table for it.
-        let head = match loader.weights().maybe_expect("output.weight", &shape)? {
-            Some(head) => loader.pack(head)?,
-            None => loader.pack(&embedding)?,
+        let (head, embedding) = match loader.weights().maybe_expect("output.weight", &shape)? {
+            Some(head) => (loader.pack(head)?, Some(table.clone())),
+            None => (loader.pack(table)?, None),
         };
         let weights = loader.weights().iter().map(Tensor::len).sum();
         let config = Config {

@@ -12,40 +12,36 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use dino_llm::dino_models::format::{FormatError, Metadata, ModelFile, StringArray};
-use dino_llm::{ChatTemplate, Message, RenderInput};
+use dino_llm::{ChatTemplate, Message, RenderInput, default_model};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// Print the prompt that a chat template makes of a conversation, to the byte.
-#[derive(Parser)]
+/// Prints the prompt that a chat template makes of a conversation, to the byte.
+#[derive(Debug, Parser)]
 struct Arguments {
-    /// A model file, whose own template is used.
-    #[arg(
-        long,
-        required_unless_present = "template",
-        conflicts_with = "template"
-    )]
+    /// A model file, whose own template is used; a small default model if missing, which is fetched once.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "template")]
     model: Option<PathBuf>,
     /// A file with the template's source.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     template: Option<PathBuf>,
     /// A JSON array of messages: [{"role": "user", "content": "Hello"}].
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     messages: PathBuf,
     /// A JSON array of tools.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     tools: Option<PathBuf>,
     /// End where the assistant's answer begins.
     #[arg(long)]
     add_generation_prompt: bool,
     /// Further variables of the template, as a JSON object.
-    #[arg(long, default_value = "{}")]
+    #[arg(long, value_name = "JSON", default_value = "{}")]
     kwargs: String,
     /// The text of the token that begins a sequence; a model file brings its own.
-    #[arg(long)]
+    #[arg(long, value_name = "TEXT")]
     bos_token: Option<String>,
     /// The text of the token that ends a sequence; a model file brings its own.
-    #[arg(long)]
+    #[arg(long, value_name = "TEXT")]
     eos_token: Option<String>,
 }
 
@@ -95,15 +91,10 @@ struct Source {
 
 impl Source {
     fn read(arguments: &Arguments) -> Result<Self, Box<dyn Error>> {
-        if let Some(path) = &arguments.model {
-            return Ok(Self::from_metadata(
-                &ModelFile::open_vocabulary(path)?.metadata,
-            )?);
-        }
-        let path = arguments
-            .template
-            .as_deref()
-            .ok_or("give --model or --template")?;
+        let Some(path) = &arguments.template else {
+            let file = ModelFile::open_vocabulary(model_path(arguments.model.as_ref())?)?;
+            return Ok(Self::from_metadata(&file.metadata)?);
+        };
         Ok(Self {
             template: read_text(path)?,
             bos_token: None,
@@ -125,6 +116,18 @@ impl Source {
             eos_token: token("tokenizer.ggml.eos_token_id")?,
         })
     }
+}
+
+/// The file that was asked for, else the default model, which is fetched if it is not there.
+fn model_path(model: Option<&PathBuf>) -> dino_llm::Result<PathBuf> {
+    if let Some(path) = model {
+        return Ok(path.clone());
+    }
+    default_model::ensure(|progress| {
+        let percent = 100 * progress.done / progress.total.max(1);
+        let end = if percent == 100 { "\n" } else { "" };
+        eprint!("\rfetching the default model: {percent} %{end}");
+    })
 }
 
 fn read_text(path: &Path) -> Result<String, String> {

@@ -7,8 +7,8 @@ use dino_models::ModelError;
 use dino_models::format::FormatError;
 use dino_models::tokenizer::TokenizerError;
 
-use crate::SamplingError;
 use crate::default_model::DefaultModelError;
+use crate::{SamplingError, TemplateError};
 
 /// Why a model could not be loaded or a text not be generated.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,18 @@ pub enum Error {
     /// The sampling parameters are wrong, or no token could be drawn.
     #[error(transparent)]
     Sampling(#[from] SamplingError),
+    /// The chat template is unusable, or refused a conversation.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The model brings no chat template.
+    #[error(
+        "{}: the file has no chat template (tokenizer.chat_template), so it is no model for conversations: generate from \
+         plain text, or use ChatSession::with_template", file.display()
+    )]
+    NoChatTemplate {
+        /// The model file.
+        file: PathBuf,
+    },
     /// There is no default model.
     #[error(transparent)]
     DefaultModel(#[from] DefaultModelError),

@@ -12,7 +12,9 @@ mod sampling;
 mod stop;
 
 pub use cancel::CancelToken;
-pub use chat::{ChatTemplate, Content, Message, RenderInput, Role, TemplateError};
+pub use chat::{
+    ChatSession, ChatStream, ChatTemplate, Content, Message, RenderInput, Role, TemplateError,
+};
 pub use error::{Error, Result};
 pub use generator::{
     Completion, FinishReason, Generator, Prompt, Request, Stats, Token, TokenStream, Usage,

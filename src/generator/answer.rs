@@ -42,8 +42,8 @@ impl Answer {
         self.stops.stopped_at()
     }
 
-    /// All text shown so far, which is given away.
-    pub(super) fn take_text(&mut self) -> String {
-        std::mem::take(&mut self.text)
+    /// All text shown so far.
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 }

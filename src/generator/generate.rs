@@ -1,5 +1,6 @@
 //! The generator.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::sequence::Sequence;
@@ -105,4 +106,13 @@ impl Generator {
 
 pub(super) fn return_to(home: &Home, sequence: Box<Sequence>) {
     *home.lock().unwrap_or_else(PoisonError::into_inner) = Some(sequence);
+}
+
+impl fmt::Debug for Generator {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Generator")
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
 }

@@ -113,6 +113,11 @@ impl TokenStream {
         Stats::new(self.clock, self.usage, self.model.load_time())
     }
 
+    /// The text so far: that of all tokens, joined.
+    pub fn text(&self) -> &str {
+        self.answer.text()
+    }
+
     /// The tokens so far.
     pub fn tokens(&self) -> &[Token] {
         &self.tokens
@@ -123,17 +128,22 @@ impl TokenStream {
     /// # Errors
     /// What the forward pass and the sampler report.
     pub fn into_completion(mut self) -> Result<Completion> {
+        self.complete()
+    }
+
+    /// As [`Self::into_completion`]; only the tokens are gone from this stream then.
+    pub(crate) fn complete(&mut self) -> Result<Completion> {
         while self.next().transpose()?.is_some() {}
         let stops = &self.params.stop;
         let stop = self.answer.stopped_at().and_then(|index| stops.get(index));
         Ok(Completion {
+            text: self.answer.text().to_owned(),
             finish_reason: self.finish_reason.unwrap_or(FinishReason::Failed),
             stop: stop.cloned(),
             seed: self.sampler.seed(),
             usage: self.usage,
             stats: self.stats(),
             tokens: std::mem::take(&mut self.tokens),
-            text: self.answer.take_text(),
         })
     }
 

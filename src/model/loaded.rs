@@ -11,7 +11,7 @@ use dino_models::tokenizer::Tokenizer;
 use dino_models::{Cache, CausalLm, Config};
 
 use super::ModelBuilder;
-use crate::Result;
+use crate::{ChatTemplate, Error, Result};
 
 /// A model in memory: weights, tokenizer, threads.
 ///
@@ -71,6 +71,18 @@ impl Model {
     /// What the file says of itself.
     pub fn metadata(&self) -> &Metadata {
         &self.0.metadata
+    }
+
+    /// The file's own chat template, parsed anew.
+    ///
+    /// # Errors
+    /// [`Error::NoChatTemplate`] if there is none; [`Error::Template`] if it is damaged.
+    pub fn chat_template(&self) -> Result<ChatTemplate> {
+        let source = self.metadata().maybe::<&str>("tokenizer.chat_template")?;
+        let source = source.ok_or_else(|| Error::NoChatTemplate {
+            file: self.metadata().file().to_owned(),
+        })?;
+        Ok(ChatTemplate::new(source)?)
     }
 
     /// Tokens that prompt and answer may have together.

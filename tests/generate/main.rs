@@ -1,6 +1,7 @@
 //! The facade on tiny models, whose logits transformers has computed.
 
 mod cancel;
+mod chat;
 mod common;
 mod logits;
 mod sampling;

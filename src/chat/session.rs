@@ -1,0 +1,221 @@
+//! A conversation with a model.
+
+use serde_json::{Map, Value};
+
+use super::{ChatTemplate, Message, RenderInput, Role};
+use crate::{
+    Completion, FinishReason, Generator, Model, Prompt, Request, Result, SamplingParams, Token,
+    TokenStream,
+};
+
+/// A conversation: keeps the messages, renders them with the model's own template, and remembers what was run.
+///
+/// Each turn renders the whole conversation. As templates put new messages behind old ones, only these are run.
+///
+/// ```no_run
+/// use dino_llm::{ChatSession, Model, SamplingParams};
+///
+/// let model = Model::load("model.gguf")?;
+/// let mut session = ChatSession::new(&model)?.system("You answer in one sentence.");
+/// let answer = session.send("Why is the sky blue?", &SamplingParams::default())?;
+/// println!("{}", answer.text);
+/// # Ok::<(), dino_llm::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct ChatSession {
+    generator: Generator,
+    template: ChatTemplate,
+    messages: Vec<Message>,
+    tools: Option<Vec<Value>>,
+    variables: Map<String, Value>,
+}
+
+impl ChatSession {
+    /// An empty conversation.
+    ///
+    /// # Errors
+    /// [`Error::NoChatTemplate`](crate::Error::NoChatTemplate), [`Error::Template`](crate::Error::Template).
+    pub fn new(model: &Model) -> Result<Self> {
+        Ok(Self::with_template(model, model.chat_template()?))
+    }
+
+    /// An empty conversation that is rendered with another template than the model's own.
+    pub fn with_template(model: &Model, template: ChatTemplate) -> Self {
+        Self {
+            generator: Generator::new(model),
+            template,
+            messages: Vec::new(),
+            tools: None,
+            variables: Map::new(),
+        }
+    }
+
+    /// Adds instructions to the model.
+    #[must_use]
+    pub fn system(mut self, text: impl Into<String>) -> Self {
+        self.messages.push(Message::system(text));
+        self
+    }
+
+    /// Tells the model of tools, as JSON schemas of functions.
+    #[must_use]
+    pub fn tools(self, tools: Vec<Value>) -> Self {
+        Self {
+            tools: Some(tools),
+            ..self
+        }
+    }
+
+    /// Sets a variable of the template, such as `enable_thinking`.
+    #[must_use]
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+
+    /// The model that is talked to.
+    pub fn model(&self) -> &Model {
+        self.generator.model()
+    }
+
+    /// The conversation so far.
+    pub fn history(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// The conversation so far, to be edited: added to, shortened, restored.
+    pub fn history_mut(&mut self) -> &mut Vec<Message> {
+        &mut self.messages
+    }
+
+    /// Forgets all but the instructions that the conversation began with.
+    pub fn reset(&mut self) {
+        let is_system = |message: &Message| message.role == Role::System;
+        let kept = self
+            .messages
+            .iter()
+            .take_while(|message| is_system(message));
+        self.messages.truncate(kept.count());
+    }
+
+    /// Says something and waits for the answer. Text is a message of the user.
+    ///
+    /// # Errors
+    /// As those of [`Self::stream`]; what the forward pass and the sampler report. Then the conversation is as before.
+    pub fn send(
+        &mut self,
+        message: impl Into<Message>,
+        params: &SamplingParams,
+    ) -> Result<Completion> {
+        self.stream(message, params)?.into_completion()
+    }
+
+    /// Says something and streams the answer. Text is a message of the user.
+    ///
+    /// The answer joins the conversation when the stream is dropped, as far as it was given: what was said is said, also
+    /// where `max_tokens` or a cancellation cut it off. After an error, or before the first token, the conversation is
+    /// as before.
+    ///
+    /// # Errors
+    /// [`Error::Template`](crate::Error::Template) if the template refuses the conversation; as those of
+    /// [`Generator::start`]. Then the conversation is as before.
+    pub fn stream(
+        &mut self,
+        message: impl Into<Message>,
+        params: &SamplingParams,
+    ) -> Result<ChatStream<'_>> {
+        self.messages.push(message.into());
+        let prompt = self.prompt();
+        let started = prompt.and_then(|prompt| {
+            self.generator
+                .start(Request::new(Prompt::rendered(prompt), params))
+        });
+        match started {
+            Ok(tokens) => Ok(ChatStream {
+                messages: &mut self.messages,
+                tokens,
+            }),
+            Err(error) => {
+                self.messages.pop();
+                Err(error)
+            }
+        }
+    }
+
+    /// The text that the conversation renders to, up to where an answer begins.
+    ///
+    /// # Errors
+    /// [`Error::Template`](crate::Error::Template) if the template refuses the conversation.
+    pub fn prompt(&self) -> Result<String> {
+        let special = self.model().tokenizer().special();
+        let text = |token: Option<u32>| {
+            let bytes = self.model().tokenizer().token_bytes(token?).ok()?;
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let (bos, eos) = (text(special.bos), text(special.eos));
+        Ok(self.template.render(&RenderInput {
+            messages: &self.messages,
+            tools: self.tools.as_deref(),
+            add_generation_prompt: true,
+            bos_token: bos.as_deref(),
+            eos_token: eos.as_deref(),
+            variables: self.variables.clone(),
+            ..RenderInput::default()
+        })?)
+    }
+}
+
+impl From<&str> for Message {
+    /// A message of the user.
+    fn from(text: &str) -> Self {
+        Self::user(text)
+    }
+}
+
+impl From<String> for Message {
+    /// A message of the user.
+    fn from(text: String) -> Self {
+        Self::user(text)
+    }
+}
+
+/// The tokens of an answer; see [`ChatSession::stream`].
+#[derive(Debug)]
+pub struct ChatStream<'a> {
+    messages: &'a mut Vec<Message>,
+    tokens: TokenStream,
+}
+
+impl ChatStream<'_> {
+    /// The stream of tokens, which knows how far it is and how to be cancelled.
+    pub fn tokens(&self) -> &TokenStream {
+        &self.tokens
+    }
+
+    /// Runs the answer to its end and gives all of it, tokens already seen included.
+    ///
+    /// # Errors
+    /// What the forward pass and the sampler report.
+    pub fn into_completion(mut self) -> Result<Completion> {
+        self.tokens.complete()
+    }
+}
+
+impl Iterator for ChatStream<'_> {
+    type Item = Result<Token>;
+
+    fn next(&mut self) -> Option<Result<Token>> {
+        self.tokens.next()
+    }
+}
+
+impl Drop for ChatStream<'_> {
+    fn drop(&mut self) {
+        let failed = self.tokens.finish_reason() == Some(FinishReason::Failed);
+        if failed || self.tokens.usage().completion_tokens == 0 {
+            self.messages.pop();
+        } else {
+            self.messages.push(Message::assistant(self.tokens.text()));
+        }
+    }
+}

@@ -1,4 +1,42 @@
 //! Language models on ordinary CPUs, inside your Rust program.
+//!
+//! Load a model file, ask for text, get it token by token. No server, no GPU, no C compiler.
+//!
+//! ```no_run
+//! use dino_llm::{ChatSession, Generator, Model, SamplingParams};
+//!
+//! let model = Model::load("model.gguf")?;
+//! let params = SamplingParams::default().with_max_tokens(100);
+//!
+//! // Continue a text, and watch it grow:
+//! for token in Generator::new(&model).stream("Once upon a time", &params)? {
+//!     print!("{}", token?.text);
+//! }
+//!
+//! // Or hold a conversation:
+//! let mut chat = ChatSession::new(&model)?.system("You answer in one sentence.");
+//! println!("{}", chat.send("Why is the sky blue?", &params)?.text);
+//! # Ok::<(), dino_llm::Error>(())
+//! ```
+//!
+//! # What is where
+//!
+//! * [`Model`] is a loaded file: weights, tokenizer, threads. It is cheap to clone and shared by all that use it;
+//!   [`ModelBuilder`] loads with other than default settings, architectures of your own among them.
+//! * [`Generator`] continues a [`Prompt`] and remembers what it has run. Its [`TokenStream`] is an iterator that is
+//!   cancelled by dropping it or by a [`CancelToken`]; a [`Completion`] is all of it, with [`Usage`] and [`Stats`].
+//! * [`ChatSession`] keeps a conversation of [`Message`]s and renders it with the file's own [`ChatTemplate`].
+//! * [`SamplingParams`] says how tokens are chosen and when a text ends; a [`LogitsProcessor`] has the first word.
+//! * [`default_model`] finds or fetches a small model to begin with.
+//!
+//! The crates below are re-exported: [`dino_models`] (file formats, tokenizers, architectures, the forward pass),
+//! [`dino_kernels`] (what is computed, for each instruction set), [`dino_quant`] (encoders), [`dino_core`] (stored types).
+//!
+//! # What is guaranteed
+//!
+//! The same file, prompt, parameters and seed give the same text on the same instruction set, for any number of threads,
+//! however the prompt was cut, and whether or not its beginning was remembered. A file's content gives an [`Error`],
+//! never a panic.
 
 #![forbid(unsafe_code)]
 

@@ -6,12 +6,14 @@
 
 mod llama;
 mod loader;
+mod qwen2;
 mod registry;
 mod rope;
 mod spec;
 
 pub use llama::Llama;
 pub use loader::{Linear, LoadProgress, Loader, LoaderOptions};
+pub use qwen2::Qwen2;
 pub use registry::Registry;
 pub use rope::{RopePairing, RopeScaling, RopeSpec};
 pub use spec::{Activation, Norm, Spec};

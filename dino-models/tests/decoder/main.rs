@@ -1,5 +1,6 @@
 //! Decoders built from small files: what they compute, and what they refuse.
 
+mod architectures;
 mod common;
 mod consistency;
 mod refusals;

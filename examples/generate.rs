@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo run --release --example generate -- "Once upon a time"
-//! cargo run --release --example generate -- --temperature 0 "The capital of France is"
+//! cargo run --release --example generate -- --chat --temperature 0 "What is a transformer?"
 //! cargo run --release --example generate -- --model model.gguf --max-tokens 64 --json "The sea"
 //! ```
 
@@ -12,7 +12,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use dino_llm::{Completion, Generator, KvType, Model, SamplingParams, TokenStream, default_model};
+use dino_llm::{
+    ChatSession, Completion, Generator, KvType, Model, Prompt, SamplingParams, TokenStream,
+    default_model,
+};
 
 /// Continues a prompt: text to stdout as it comes, statistics to stderr.
 #[derive(Debug, Parser)]
@@ -26,6 +29,9 @@ struct Arguments {
     /// The model file; a small default model if missing, which is fetched once.
     #[arg(short, long, value_name = "FILE")]
     model: Option<PathBuf>,
+    /// Take the prompt as a message of the user, and put the model's chat template around it.
+    #[arg(long)]
+    chat: bool,
     /// Print one JSON object at the end instead of text as it comes.
     #[arg(long)]
     json: bool,
@@ -98,8 +104,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let model = load(arguments)?;
     let mut generator = Generator::new(&model);
-    let prompt = arguments.text.as_ref().or(arguments.prompt.as_ref());
-    let prompt = prompt.map(String::as_str).unwrap_or_default();
+    let prompt = prompt(arguments, &model)?;
     let stream = generator.stream(prompt, &params(&arguments.sampling))?;
     let completion = if arguments.json {
         let completion = stream.into_completion()?;
@@ -149,6 +154,17 @@ fn model_path(model: Option<&PathBuf>) -> dino_llm::Result<PathBuf> {
         let end = if percent == 100 { "\n" } else { "" };
         eprint!("\rfetching the default model: {percent} %{end}");
     })
+}
+
+fn prompt(arguments: &Arguments, model: &Model) -> Result<Prompt, dino_llm::Error> {
+    let text = arguments.text.as_ref().or(arguments.prompt.as_ref());
+    let text = text.map(String::as_str).unwrap_or_default();
+    if !arguments.chat {
+        return Ok(text.into());
+    }
+    let mut session = ChatSession::new(model)?;
+    session.history_mut().push(text.into());
+    Ok(Prompt::rendered(session.prompt()?))
 }
 
 fn params(sampling: &Sampling) -> SamplingParams {

@@ -17,7 +17,7 @@ mod rows;
 mod softmax;
 
 pub use activation::{activate, activate_gate};
-pub use attention::{Attention, AttentionSpan, append, attend};
+pub use attention::{Attention, AttentionScratch, AttentionSpan, append, attend};
 pub use elementwise::{add, add_scaled, scale, soft_cap};
 pub use embedding::{EmbeddingTable, embed};
 pub use linear::{Linear, LinearInput, linear};

@@ -2,7 +2,7 @@
 
 use crate::arch::Spec;
 use dino_kernels::QuantizedRows;
-use dino_kernels::ops::RopeAngles;
+use dino_kernels::ops::{AttentionScratch, RopeAngles};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use std::ops::Range;
 
@@ -31,6 +31,8 @@ pub(super) struct Buffers {
     pub(super) quantized: QuantizedRows,
     /// How far the position of each row turns its queries and keys.
     pub(super) angles: RopeAngles,
+    /// What attention works in.
+    pub(super) attention: AttentionScratch,
 }
 
 impl Buffers {

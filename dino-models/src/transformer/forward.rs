@@ -152,7 +152,10 @@ impl Pass<'_> {
 
     fn attend(&mut self, layer: usize) -> Result<(), ModelError> {
         let Buffers {
-            queries, attended, ..
+            queries,
+            attended,
+            attention: scratch,
+            ..
         } = &mut *self.buffers;
         let spec = &self.model.spec;
         let attention = Attention {
@@ -180,6 +183,7 @@ impl Pass<'_> {
             &spans,
             queries.view(),
             attended.view_mut(),
+            scratch,
         );
         Ok(())
     }

@@ -89,7 +89,7 @@ struct Case {
     spans: &'static [(usize, usize)],
 }
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     Case {
         heads: 9,
         kv_heads: 3,
@@ -145,6 +145,14 @@ const CASES: [Case; 7] = [
         softcap: None,
         window: None,
         spans: &[(10, 4)],
+    },
+    Case {
+        heads: 6,
+        kv_heads: 2,
+        head_dim: 32,
+        softcap: None,
+        window: None,
+        spans: &[(1500, 1), (600, 2), (3, 1), (511, 2), (900, 40)],
     },
 ];
 
@@ -202,12 +210,14 @@ fn run(case: &Case, dtype: KvType, compute: &Compute) -> (Array2<f32>, Array2<f6
         row += tokens;
     }
     let mut output = Array2::from_elem(queries.dim(), f32::NAN);
+    let mut scratch = AttentionScratch::default();
     attend(
         compute,
         &attention,
         &views,
         queries.view(),
         output.view_mut(),
+        &mut scratch,
     );
     (output, expected)
 }
@@ -247,5 +257,62 @@ fn threads_do_not_change_a_bit() {
             run(case, KvType::F16, &compute).0
         });
         assert_eq!(one, two);
+    }
+}
+
+#[test]
+fn a_token_gets_the_same_bits_alone_and_among_others() {
+    let compute = Compute {
+        kernels: Kernels::best(),
+        pool: ThreadPool::new(2).unwrap(),
+    };
+    let layout = KvLayout {
+        layers: 1,
+        kv_heads: 1,
+        head_dim: 64,
+        dtype: KvType::F16,
+    };
+    let mut random = Random::new(5);
+    let (start, tokens) = (1100, 40);
+    let past = past(layout, start + tokens, &mut random);
+    let queries = random_rows(tokens, 192, &mut random);
+    for window in [None, Some(700)] {
+        let attention = Attention {
+            layer: 0,
+            heads: 3,
+            kv_heads: 1,
+            head_dim: 64,
+            scale: 0.125,
+            softcap: None,
+            window,
+        };
+        let mut scratch = AttentionScratch::default();
+        let mut run = |from: usize, queries: ndarray::ArrayView2<'_, f32>| {
+            let mut output = Array2::zeros(queries.dim());
+            let rows = 0..queries.nrows();
+            let span = AttentionSpan {
+                pages: &past.pages,
+                start: start + from,
+                rows,
+            };
+            attend(
+                &compute,
+                &attention,
+                &[span],
+                queries,
+                output.view_mut(),
+                &mut scratch,
+            );
+            output
+        };
+        let together = run(0, queries.view());
+        for token in 0..tokens {
+            let row = s![token..token + 1, ..];
+            assert_eq!(
+                together.slice(row),
+                run(token, queries.slice(row)),
+                "token {token}"
+            );
+        }
     }
 }

@@ -1,0 +1,247 @@
+//! Attention over the paged cache, for one token and for many.
+//!
+//! All query heads of a group, and several tokens, are rows of one tile product with the keys that they share:
+//! a key is read once for all of them. The softmax runs along the pages (Dao et al., FlashAttention-2,
+//! arXiv:2307.08691), so that no row of scores is ever longer than a page.
+//!
+//! Pages are joined to *runs*, and runs to the result. Where a single tile of tokens looks back over a long past, its
+//! runs are tasks of their own, so that all threads share one head's work; the sums are joined in the same order either
+//! way, and a token gets the same bits alone and in the middle of a prompt.
+
+mod tile;
+
+use crate::kv::{KvPage, PAGE};
+use crate::output::Output;
+use crate::{Compute, DisjointMut};
+use ndarray::{ArrayView2, ArrayViewMut2};
+use std::ops::Range;
+use std::sync::Arc;
+use tile::{Job, Part, Tile};
+
+/// What attention computes in one layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Attention {
+    /// The layer of the cache.
+    pub layer: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key/value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Values in a query, key or value.
+    pub head_dim: usize,
+    /// What scores are multiplied by.
+    pub scale: f32,
+    /// `softcap * tanh(score / softcap)`, where a model limits its scores.
+    pub softcap: Option<f32>,
+    /// How many positions a token sees, itself included; `None` for all.
+    pub window: Option<usize>,
+}
+
+/// One sequence's share of a batch.
+#[derive(Clone, Debug)]
+pub struct AttentionSpan<'a> {
+    /// The sequence's pages; the new tokens' keys and values are already in.
+    pub pages: &'a [Arc<KvPage>],
+    /// The position of the span's first token.
+    pub start: usize,
+    /// Its rows in the batch.
+    pub rows: Range<usize>,
+}
+
+/// Memory that [`attend`] works in, kept between calls.
+#[derive(Debug, Default)]
+pub struct AttentionScratch {
+    partials: Vec<f32>,
+}
+
+/// Stores the keys and values (`[tokens, kv_heads * head_dim]`) of new tokens from position `start` on.
+///
+/// # Panics
+/// If a page is missing or shared, or shapes do not fit.
+pub fn append(
+    layer: usize,
+    pages: &mut [Arc<KvPage>],
+    start: usize,
+    keys: ArrayView2<'_, f32>,
+    values: ArrayView2<'_, f32>,
+) {
+    assert_eq!(keys.dim(), values.dim(), "a key and a value for each token");
+    let (keys, values) = (keys.to_slice(), values.to_slice());
+    let (keys, values) = keys
+        .zip(values)
+        .expect("keys and values in standard layout");
+    if keys.is_empty() {
+        return;
+    }
+    let layout = pages[0].layout();
+    let width = layout.kv_heads * layout.head_dim;
+    let tokens = keys.len() / width;
+    assert_eq!(keys.len(), tokens * width, "keys of every head");
+    let end = start + tokens;
+    assert!(pages.len() * PAGE >= end, "pages for every position");
+    let written = pages.iter_mut().enumerate().take(end.div_ceil(PAGE));
+    for (index, page) in written.skip(start / PAGE) {
+        let first = (index * PAGE).max(start);
+        let last = ((index + 1) * PAGE).min(end);
+        let page = Arc::get_mut(page).expect("a page that is written is not shared");
+        for (head, mut tile) in page.tiles_mut(layer).enumerate() {
+            for position in first..last {
+                let from = (position - start) * width + head * layout.head_dim;
+                let range = from..from + layout.head_dim;
+                tile.write(position % PAGE, &keys[range.clone()], &values[range]);
+            }
+        }
+    }
+}
+
+/// Attends from `queries` (`[tokens, heads * head_dim]`) to each span's own past, into `output` (same shape).
+///
+/// # Panics
+/// If shapes do not fit.
+pub fn attend(
+    compute: &Compute,
+    attention: &Attention,
+    spans: &[AttentionSpan<'_>],
+    queries: ArrayView2<'_, f32>,
+    output: ArrayViewMut2<'_, f32>,
+    scratch: &mut AttentionScratch,
+) {
+    assert_eq!(queries.dim(), output.dim(), "a result for each query");
+    let Attention {
+        heads,
+        kv_heads,
+        head_dim,
+        ..
+    } = *attention;
+    assert_eq!(queries.ncols(), heads * head_dim, "queries of every head");
+    assert!(heads.is_multiple_of(kv_heads), "heads in groups");
+    let queries = queries.to_slice().expect("queries in standard layout");
+    let output = Output::new(output, None, false);
+    let job = Job {
+        kernels: compute.kernels,
+        attention,
+        queries,
+        output: &output,
+    };
+    let plans: Plans<'_> = Plans { job: &job, spans };
+    scratch.partials.resize(plans.partials(), 0.0);
+    let partials = DisjointMut::new(&mut scratch.partials);
+    compute.pool.run(plans.tasks(), |task| {
+        let (tile, run, partial) = plans.task(task);
+        match run {
+            None => tile.attend(),
+            // SAFETY: each task has a partial of its own.
+            Some(run) => tile.attend_run(run, unsafe { partials.part(partial) }),
+        }
+    });
+    for task in plans.joins() {
+        let (tile, partials) = task;
+        tile.join(&scratch.partials[partials]);
+    }
+}
+
+/// How spans are cut into tasks: by tiles of tokens and heads, and by runs where a span is a single tile.
+struct Plans<'a> {
+    job: &'a Job<'a>,
+    spans: &'a [AttentionSpan<'a>],
+}
+
+impl<'a> Plans<'a> {
+    fn tiles(&self, span: &AttentionSpan<'_>) -> usize {
+        span.rows.len().div_ceil(self.job.tokens_a_tile())
+    }
+
+    fn tile(&self, span: &'a AttentionSpan<'a>, head: usize, tile: usize) -> Tile<'a> {
+        let first = tile * self.job.tokens_a_tile();
+        let tokens = first..(first + self.job.tokens_a_tile()).min(span.rows.len());
+        Tile {
+            job: self.job,
+            span,
+            head,
+            tokens,
+        }
+    }
+
+    /// Runs that are tasks of their own; 1 where a tile is one task.
+    fn runs(&self, span: &'a AttentionSpan<'a>) -> usize {
+        if self.tiles(span) == 1 {
+            self.tile(span, 0, 0).runs().len()
+        } else {
+            1
+        }
+    }
+
+    fn tasks_of(&self, span: &'a AttentionSpan<'a>) -> usize {
+        self.job.attention.kv_heads * self.tiles(span) * self.runs(span)
+    }
+
+    fn tasks(&self) -> usize {
+        self.spans.iter().map(|span| self.tasks_of(span)).sum()
+    }
+
+    /// Values of a span's partial results, all heads and runs together.
+    fn partials_of(&self, span: &'a AttentionSpan<'a>) -> usize {
+        match self.runs(span) {
+            1 => 0,
+            _ => self.tasks_of(span) * Part::size(&self.tile(span, 0, 0)),
+        }
+    }
+
+    fn partials(&self) -> usize {
+        self.spans.iter().map(|span| self.partials_of(span)).sum()
+    }
+
+    /// Tile, run and place for the partial result of task `task`; no run where the tile is one task.
+    fn task(&self, mut task: usize) -> (Tile<'a>, Option<usize>, Range<usize>) {
+        let kv_heads = self.job.attention.kv_heads;
+        let mut start = 0;
+        for span in self.spans {
+            let runs = self.runs(span);
+            if task >= self.tasks_of(span) {
+                task -= self.tasks_of(span);
+                start += self.partials_of(span);
+                continue;
+            }
+            if runs == 1 {
+                return (
+                    self.tile(span, task % kv_heads, task / kv_heads),
+                    None,
+                    0..0,
+                );
+            }
+            let tile = self.tile(span, task / runs, 0);
+            let size = Part::size(&tile);
+            let run = tile.runs().start + task % runs;
+            return (
+                tile,
+                Some(run),
+                start + task * size..start + (task + 1) * size,
+            );
+        }
+        unreachable!("task {task} beyond the last")
+    }
+
+    /// The tiles whose runs were tasks of their own, with the places of their partial results.
+    fn joins(&self) -> impl Iterator<Item = (Tile<'a>, Range<usize>)> {
+        let mut start = 0;
+        self.spans.iter().flat_map(move |span| {
+            let (first, total) = (start, self.partials_of(span));
+            start += total;
+            let kv_heads = if total == 0 {
+                0
+            } else {
+                self.job.attention.kv_heads
+            };
+            (0..kv_heads).map(move |head| {
+                let size = total / kv_heads;
+                (
+                    self.tile(span, head, 0),
+                    first + head * size..first + (head + 1) * size,
+                )
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+//! One tile: some tokens of one span, and the query heads of one key/value head.
+
+use super::{Attention, AttentionSpan};
+use crate::Kernels;
+use crate::kv::{KvTile, PAGE};
+use crate::output::Output;
+use crate::table::{KvElement, Softness};
+use half::slice::HalfFloatSliceExt as _;
+use std::cell::RefCell;
+use std::ops::Range;
+
+/// Rows of a tile, unless a group has more heads.
+const ROWS: usize = 32;
+/// Pages of a run.
+const RUN: usize = 8;
+/// Rows from which on it pays to widen a page once for all of them.
+const ROWS_TO_WIDEN: usize = 8;
+
+/// What all tiles of one call share.
+pub(super) struct Job<'a> {
+    pub(super) kernels: &'static Kernels,
+    pub(super) attention: &'a Attention,
+    pub(super) queries: &'a [f32],
+    pub(super) output: &'a Output<'a>,
+}
+
+impl Job<'_> {
+    /// Query heads that share a key/value head.
+    fn group(&self) -> usize {
+        self.attention.heads / self.attention.kv_heads
+    }
+
+    pub(super) fn tokens_a_tile(&self) -> usize {
+        (ROWS / self.group()).max(1)
+    }
+
+    /// The first page that a token at `position` sees.
+    fn first_page(&self, position: usize) -> usize {
+        let window = self.attention.window;
+        window.map_or(0, |window| (position + 1).saturating_sub(window) / PAGE)
+    }
+}
+
+/// Rows `[tokens × group]` of one key/value head.
+pub(super) struct Tile<'a> {
+    pub(super) job: &'a Job<'a>,
+    pub(super) span: &'a AttentionSpan<'a>,
+    pub(super) head: usize,
+    /// Tokens of the span.
+    pub(super) tokens: Range<usize>,
+}
+
+/// Softmax states and sums of a tile's rows, over some of the pages.
+#[derive(Default)]
+pub(super) struct Part {
+    states: Vec<Softness>,
+    /// `[rows, dim]`.
+    sums: Vec<f32>,
+}
+
+/// Buffers of one worker, kept between calls.
+#[derive(Default)]
+struct Worker {
+    /// `[rows, dim]`.
+    queries: Vec<f32>,
+    /// `[rows, PAGE]`.
+    scores: Vec<f32>,
+    /// Of the run at hand.
+    run: Part,
+    /// Of all runs so far.
+    total: Part,
+    /// A page, widened.
+    keys: Vec<f32>,
+    values: Vec<f32>,
+}
+
+thread_local! {
+    static WORKER: RefCell<Worker> = RefCell::default();
+}
+
+impl Tile<'_> {
+    fn rows(&self) -> usize {
+        self.tokens.len() * self.job.group()
+    }
+
+    /// Values of a row, padded to whole registers.
+    fn dim(&self) -> usize {
+        self.span.pages[0].layout().padded_dim()
+    }
+
+    fn pages(&self) -> Range<usize> {
+        let first = self.job.first_page(self.span.start + self.tokens.start);
+        first..(self.span.start + self.tokens.end).div_ceil(PAGE)
+    }
+
+    /// The runs that hold those pages; they begin at multiples of [`RUN`] pages, whatever the tile.
+    pub(super) fn runs(&self) -> Range<usize> {
+        let pages = self.pages();
+        pages.start / RUN..pages.end.div_ceil(RUN)
+    }
+
+    /// Attends to all runs and stores the result.
+    pub(super) fn attend(&self) {
+        WORKER.with_borrow_mut(|worker| {
+            self.load_queries(worker);
+            worker.total.reset(self.rows(), self.dim());
+            for run in self.runs() {
+                self.visit_run(worker, run);
+                worker.total.merge(&worker.run);
+            }
+            self.store(&worker.total);
+        });
+    }
+
+    /// Attends to one run and leaves the result in `partial`.
+    pub(super) fn attend_run(&self, run: usize, partial: &mut [f32]) {
+        WORKER.with_borrow_mut(|worker| {
+            self.load_queries(worker);
+            self.visit_run(worker, run);
+            worker.run.save(partial);
+        });
+    }
+
+    /// Joins the partial results of all runs, in their order, and stores the result.
+    pub(super) fn join(&self, partials: &[f32]) {
+        WORKER.with_borrow_mut(|worker| {
+            worker.total.reset(self.rows(), self.dim());
+            worker.run.reset(self.rows(), self.dim());
+            for partial in partials.chunks_exact(Part::size(self)) {
+                worker.run.load(partial);
+                worker.total.merge(&worker.run);
+            }
+            self.store(&worker.total);
+        });
+    }
+
+    /// Gathers the scaled queries, `[rows, dim]`.
+    fn load_queries(&self, worker: &mut Worker) {
+        let Attention {
+            heads,
+            head_dim,
+            scale,
+            ..
+        } = *self.job.attention;
+        let group = self.job.group();
+        let dim = self.dim();
+        worker.queries.clear();
+        worker.queries.resize(self.rows() * dim, 0.0);
+        for (row, to) in worker.queries.chunks_exact_mut(dim).enumerate() {
+            let token = self.span.rows.start + self.tokens.start + row / group;
+            let from = (token * heads + self.head * group + row % group) * head_dim;
+            for (to, x) in to.iter_mut().zip(&self.job.queries[from..from + head_dim]) {
+                *to = x * scale;
+            }
+        }
+    }
+
+    fn visit_run(&self, worker: &mut Worker, run: usize) {
+        worker.run.reset(self.rows(), self.dim());
+        worker.scores.resize(self.rows() * PAGE, 0.0);
+        let pages = self.pages();
+        for page in pages.start.max(run * RUN)..pages.end.min((run + 1) * RUN) {
+            self.visit_page(worker, page);
+        }
+    }
+
+    fn visit_page(&self, worker: &mut Worker, page: usize) {
+        match self.span.pages[page].tile(self.job.attention.layer, self.head) {
+            KvTile::F16 { keys, values } if self.rows() >= ROWS_TO_WIDEN => {
+                let mut wide = (
+                    std::mem::take(&mut worker.keys),
+                    std::mem::take(&mut worker.values),
+                );
+                wide.0.resize(keys.len(), 0.0);
+                wide.1.resize(values.len(), 0.0);
+                keys.convert_to_f32_slice(&mut wide.0);
+                values.convert_to_f32_slice(&mut wide.1);
+                self.visit_tile(worker, page, &wide.0, &wide.1);
+                (worker.keys, worker.values) = wide;
+            }
+            KvTile::F16 { keys, values } => self.visit_tile(worker, page, keys, values),
+            KvTile::F32 { keys, values } => self.visit_tile(worker, page, keys, values),
+        }
+    }
+
+    fn visit_tile<E: KvElement>(&self, worker: &mut Worker, page: usize, keys: &[E], values: &[E]) {
+        let Job {
+            kernels, attention, ..
+        } = self.job;
+        kernels.scores(&worker.queries, keys, &mut worker.scores);
+        let (rows, _) = worker.scores.as_chunks_mut::<PAGE>();
+        let sums = worker.run.sums.chunks_exact_mut(values.len() / PAGE);
+        let states = worker.run.states.iter_mut();
+        for (row, ((scores, state), sums)) in rows.iter_mut().zip(states).zip(sums).enumerate() {
+            let seen = self.seen(row / self.job.group(), page);
+            if seen.is_empty() {
+                scores.fill(0.0);
+                continue;
+            }
+            if let Some(cap) = attention.softcap {
+                kernels.vector.soft_cap(&mut scores[seen.clone()], cap);
+            }
+            scores[..seen.start].fill(f32::NEG_INFINITY);
+            scores[seen.end..].fill(f32::NEG_INFINITY);
+            kernels.soften(scores, state);
+            if state.rescale != 1.0 {
+                kernels.vector.scale(sums, state.rescale);
+            }
+        }
+        let count = (self.span.start + self.tokens.end - page * PAGE).min(PAGE);
+        kernels.values(&worker.scores, values, count, &mut worker.run.sums);
+    }
+
+    /// Which slots of `page` the tile's token `token` sees.
+    fn seen(&self, token: usize, page: usize) -> Range<usize> {
+        let (position, page) = (self.span.start + self.tokens.start + token, page * PAGE);
+        let end = (position + 1).saturating_sub(page).min(PAGE);
+        let window = self.job.attention.window;
+        let oldest = window.map_or(0, |window| (position + 1).saturating_sub(window));
+        oldest.saturating_sub(page).min(end)..end
+    }
+
+    fn store(&self, total: &Part) {
+        let (group, head_dim) = (self.job.group(), self.job.attention.head_dim);
+        let rows = total.sums.chunks_exact(self.dim()).zip(&total.states);
+        for (row, (sums, state)) in rows.enumerate() {
+            let token = self.span.rows.start + self.tokens.start + row / group;
+            let column = (self.head * group + row % group) * head_dim;
+            let inverse = 1.0 / state.sum;
+            for (index, sums) in sums[..head_dim].chunks(16).enumerate() {
+                let mut scaled = [0.0; 16];
+                scaled
+                    .iter_mut()
+                    .zip(sums)
+                    .for_each(|(to, x)| *to = x * inverse);
+                let scaled = &scaled[..sums.len()];
+                // SAFETY: tiles differ in tokens or in heads, so in elements.
+                unsafe { self.job.output.put(token, column + 16 * index, scaled) };
+            }
+        }
+    }
+}
+
+impl Part {
+    /// Values of a tile's saved part.
+    pub(super) fn size(tile: &Tile<'_>) -> usize {
+        tile.rows() * (tile.dim() + 2)
+    }
+
+    fn reset(&mut self, rows: usize, dim: usize) {
+        self.states.clear();
+        self.states.resize(rows, Softness::EMPTY);
+        self.sums.clear();
+        self.sums.resize(rows * dim, 0.0);
+    }
+
+    /// Adds the part of later pages.
+    fn merge(&mut self, later: &Self) {
+        let dim = self.sums.len() / self.states.len();
+        let rows = self.states.iter_mut().zip(self.sums.chunks_exact_mut(dim));
+        let later = later.states.iter().zip(later.sums.chunks_exact(dim));
+        for ((state, sums), (later, later_sums)) in rows.zip(later) {
+            if later.max == f32::NEG_INFINITY {
+                continue;
+            }
+            let max = state.max.max(later.max);
+            let (before, after) = ((state.max - max).exp(), (later.max - max).exp());
+            state.max = max;
+            state.sum = state.sum * before + later.sum * after;
+            for (sum, later) in sums.iter_mut().zip(later_sums) {
+                *sum = *sum * before + later * after;
+            }
+        }
+    }
+
+    fn save(&self, to: &mut [f32]) {
+        let (states, sums) = to.split_at_mut(2 * self.states.len());
+        for (to, state) in states.chunks_exact_mut(2).zip(&self.states) {
+            to.copy_from_slice(&[state.max, state.sum]);
+        }
+        sums.copy_from_slice(&self.sums);
+    }
+
+    fn load(&mut self, from: &[f32]) {
+        let (states, sums) = from.split_at(2 * self.states.len());
+        for (state, from) in self.states.iter_mut().zip(states.chunks_exact(2)) {
+            (state.max, state.sum) = (from[0], from[1]);
+        }
+        self.sums.copy_from_slice(sums);
+    }
+}

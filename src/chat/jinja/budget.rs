@@ -54,6 +54,11 @@ impl Budget {
         self.pay(bytes as u64 / 16)
     }
 
+    /// Pays for copying references to items: four a step.
+    pub(super) fn pay_items(&mut self, count: usize) -> Outcome<()> {
+        self.pay(count as u64 / 4)
+    }
+
     /// Goes one level down, for one step; [`Self::leave`] comes back.
     pub(super) fn enter(&mut self) -> Outcome<()> {
         if self.depth == MAX_DEPTH {

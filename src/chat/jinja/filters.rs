@@ -65,7 +65,6 @@ pub(super) fn is_filter(name: &str) -> bool {
 impl Interpreter {
     /// `value|name(args)`
     pub(super) fn filter(&mut self, name: &str, value: &Value, args: &Args) -> Outcome<Value> {
-        self.budget.pay(value.weight())?;
         match name {
             "d" | "default" => {
                 let [default, falsy] = args.bind(
@@ -111,6 +110,7 @@ impl Interpreter {
                 ("sort_keys", off()),
             ],
         )?;
+        self.budget.pay(value.weight())?;
         let style = Style::new(
             &indent,
             &separators,
@@ -123,7 +123,7 @@ impl Interpreter {
     }
 
     fn text_filter(&mut self, name: &str, value: &Value, args: &Args) -> Outcome<Value> {
-        let text = python::text(value);
+        let text = self.text(value)?;
         self.budget.pay_bytes(text.len())?;
         Ok(match name {
             "trim" => {

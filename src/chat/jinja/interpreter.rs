@@ -190,8 +190,8 @@ impl Interpreter {
                 ),
             },
             Target::Tuple(targets) => {
+                self.pay_for_items(&value)?;
                 let items = value.items()?;
-                self.budget.pay(items.len() as u64)?;
                 if items.len() != targets.len() {
                     return fault!(
                         "{} values cannot be unpacked into {} names",
@@ -209,8 +209,7 @@ impl Interpreter {
 
     fn for_loop(&mut self, statement: &For) -> Outcome<()> {
         let iterable = self.evaluate(&statement.iterable)?;
-        self.budget
-            .pay(iterable.len().map_or(0, |len| len as u64))?;
+        self.pay_for_items(&iterable)?;
         let items = self.filtered(statement, iterable.items()?)?;
         if items.is_empty() {
             return self.run(&statement.otherwise).map(|_| ());

@@ -78,20 +78,13 @@ impl Writer<'_> {
             self.out.push_str("{}");
             return Ok(());
         }
-        let mut sorted: Vec<&(Value, Value)> = entries.iter().collect();
+        let mut ordered: Vec<&(Value, Value)> = entries.iter().collect();
         if self.style.sort_keys {
-            let mut failure = None;
-            sorted.sort_by(|a, b| {
-                python::compare(&a.0, &b.0).unwrap_or_else(|fault| {
-                    failure = Some(fault);
-                    std::cmp::Ordering::Equal
-                })
-            });
-            failure.map_or(Ok(()), Err)?;
+            ordered = python::sorted(ordered, &|entry| &entry.0, false)?;
         }
         self.out.push('{');
         self.level += 1;
-        for (index, (key, value)) in sorted.into_iter().enumerate() {
+        for (index, (key, value)) in ordered.into_iter().enumerate() {
             self.separate(index)?;
             self.key(key)?;
             self.out.push_str(&self.style.key_separator);

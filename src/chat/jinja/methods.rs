@@ -73,8 +73,7 @@ impl Interpreter {
                 if ["count", "index"].contains(&&**name) =>
             {
                 let [wanted] = args.bind(name, [("value", None)])?;
-                self.budget
-                    .pay(subject.weight().saturating_mul(wanted.weight()) / 8)?;
+                self.budget.pay(subject.comparison_weight())?;
                 let mut places = (0..)
                     .zip(&sequence.items)
                     .filter(|(_, item)| python::equal(item, &wanted));
@@ -139,12 +138,12 @@ impl Interpreter {
                     ],
                 )?;
                 let limit = usize::try_from(expect_int(name, &limit)?).unwrap_or(usize::MAX);
-                self.budget.pay(text.len() as u64 / 2)?;
+                self.budget.pay(pieces(text, &separator))?;
                 strings(split(text, &separator, limit, name == "rsplit")?)?
             }
             "splitlines" => {
                 let [keep] = args.bind(name, [("keepends", Some(Value::Bool(false)))])?;
-                self.budget.pay(text.len() as u64 / 2)?;
+                self.budget.pay(pieces(text, &Value::None))?;
                 strings(split_lines(text, keep.is_true()))?
             }
             "partition" | "rpartition" => {
@@ -191,6 +190,7 @@ impl Interpreter {
             }
             "join" => {
                 let [parts] = args.bind(name, [("iterable", None)])?;
+                self.pay_for_items(&parts)?;
                 self.join(text, &parts.items()?)?
             }
             "format" => Value::str(functions::str_format(text, args, &mut self.budget)?),
@@ -263,6 +263,15 @@ fn strip<'t>(text: &'t str, name: &str, args: &Args) -> Outcome<&'t str> {
         "rstrip" => text.trim_end_matches(stripped),
         _ => text.trim_matches(stripped),
     })
+}
+
+/// At most how many pieces splitting gives.
+fn pieces(text: &str, separator: &Value) -> u64 {
+    let separators = match separator {
+        Value::Str(separator) if !separator.is_empty() => text.matches(&**separator).count(),
+        _ => text.chars().filter(|c| is_space(*c)).count(),
+    };
+    1 + separators as u64
 }
 
 fn split<'t>(

@@ -23,7 +23,7 @@ impl Interpreter {
                 Ok(Value::str([a.as_ref(), b].concat()))
             }
             ("+", Value::List(x), Value::List(y)) | ("+", Value::Tuple(x), Value::Tuple(y)) => {
-                self.budget.pay((x.items.len() + y.items.len()) as u64)?;
+                self.budget.pay_items(x.items.len() + y.items.len())?;
                 let items = x.items.iter().chain(&y.items).cloned().collect();
                 if matches!(a, Value::List(_)) {
                     Value::list(items)
@@ -72,7 +72,7 @@ impl Interpreter {
             }
             Value::List(sequence) | Value::Tuple(sequence) => {
                 self.budget
-                    .pay((sequence.items.len() as u64).saturating_mul(count as u64))?;
+                    .pay_items(sequence.items.len().saturating_mul(count))?;
                 let items = std::iter::repeat_n(&sequence.items, count)
                     .flatten()
                     .cloned()
@@ -94,15 +94,15 @@ impl Interpreter {
         a: &Value,
         b: &Value,
     ) -> Outcome<bool> {
-        // Dicts are compared entry against entry.
-        let pairs = a.weight().saturating_mul(b.weight()) / 64;
         match (comparison, a, b) {
             (Comparison::In | Comparison::NotIn, ..) => {
                 let negated = comparison == Comparison::NotIn;
                 return Ok(self.contains(b, a)? != negated);
             }
             (_, Value::Str(a), Value::Str(b)) => self.budget.pay_bytes(a.len().min(b.len()))?,
-            _ => self.budget.pay(pairs)?,
+            _ => self
+                .budget
+                .pay(a.comparison_weight().min(b.comparison_weight()))?,
         }
         Ok(match comparison {
             Comparison::Equal => python::equal(a, b),
@@ -145,8 +145,7 @@ impl Interpreter {
                 Ok(dict.entries.iter().any(|(key, _)| python::equal(key, item)))
             }
             Value::List(sequence) | Value::Tuple(sequence) => {
-                self.budget
-                    .pay(container.weight().saturating_mul(item.weight()) / 8)?;
+                self.budget.pay(container.comparison_weight())?;
                 Ok(sequence
                     .items
                     .iter()
@@ -176,7 +175,7 @@ impl Interpreter {
                 ),
             };
         }
-        self.budget.pay(subject.len().map_or(0, |len| len as u64))?;
+        self.budget.pay_items(subject.len().unwrap_or(0))?;
         match &subject {
             Value::Str(text) => {
                 let chars: Vec<char> = text.chars().collect();

@@ -188,6 +188,37 @@ pub(super) fn compare(a: &Value, b: &Value) -> Outcome<Ordering> {
     }
 }
 
+/// Python's stable `sorted`: a merge, since orders of mixed numbers need not be consistent, which the library's sort
+/// answers with a panic.
+pub(super) fn sorted<T>(
+    mut items: Vec<T>,
+    key: &impl Fn(&T) -> &Value,
+    reverse: bool,
+) -> Outcome<Vec<T>> {
+    if items.len() < 2 {
+        return Ok(items);
+    }
+    let right = items.split_off(items.len() / 2);
+    let mut left = sorted(items, key, reverse)?.into_iter().peekable();
+    let mut right = sorted(right, key, reverse)?.into_iter().peekable();
+    let mut merged = Vec::with_capacity(left.len() + right.len());
+    let sooner = if reverse {
+        Ordering::Greater
+    } else {
+        Ordering::Less
+    };
+    while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
+        let from_right = compare(key(b), key(a))? == sooner;
+        merged.extend(if from_right {
+            right.next()
+        } else {
+            left.next()
+        });
+    }
+    merged.extend(left.chain(right));
+    Ok(merged)
+}
+
 /// Whitespace to Python's `str.strip` and `str.split`: Unicode's, and four separators of ASCII.
 pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\x1c'..='\x1f')

@@ -1,6 +1,5 @@
 //! Filters on sequences.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::arguments::{Args, expect_int, expect_str};
@@ -23,11 +22,11 @@ impl Interpreter {
         if name == "dictsort" {
             return self.dictsort(value, args);
         }
+        self.pay_for_items(value)?;
         if let ("reverse", Value::Str(text)) = (name, value) {
             return Ok(Value::str(text.chars().rev().collect::<String>()));
         }
         let mut items = value.items()?;
-        self.budget.pay(items.len() as u64)?;
         match name {
             "list" => Value::list(items),
             "reverse" => {
@@ -62,6 +61,15 @@ impl Interpreter {
             }
             "sort" | "min" | "max" | "unique" | "groupby" => self.ordered(name, &items, args),
             _ => self.batch(&items, args),
+        }
+    }
+
+    /// Pays for what [`Value::items`] takes.
+    pub(super) fn pay_for_items(&mut self, value: &Value) -> Outcome<()> {
+        match value {
+            // Every character becomes a value of its own.
+            Value::Str(text) => self.budget.pay(text.len() as u64),
+            value => self.budget.pay_items(value.len().unwrap_or(0)),
         }
     }
 
@@ -239,30 +247,17 @@ impl Interpreter {
         }
     }
 
-    /// Stable by key; pays for the comparisons first.
+    /// By key; pays for the comparisons first.
     fn sorted(
         &mut self,
-        mut keyed: Vec<(Value, Value)>,
+        keyed: Vec<(Value, Value)>,
         reverse: bool,
     ) -> Outcome<Vec<(Value, Value)>> {
-        let weight = keyed.iter().fold(0_u64, |weight, (key, _)| {
-            weight.saturating_add(key.weight().saturating_mul(key.weight()))
-        });
+        let weights = keyed.iter().map(|(key, _)| key.comparison_weight());
+        let round = weights.fold(0, u64::saturating_add);
         self.budget
-            .pay(weight.saturating_mul(u64::from(keyed.len().max(2).ilog2())))?;
-        let mut failure = None;
-        keyed.sort_by(|a, b| {
-            let ordering = python::compare(&a.0, &b.0).unwrap_or_else(|fault| {
-                failure = Some(fault);
-                Ordering::Equal
-            });
-            if reverse {
-                ordering.reverse()
-            } else {
-                ordering
-            }
-        });
-        failure.map_or(Ok(keyed), Err)
+            .pay(round.saturating_mul(u64::from(keyed.len().max(2).ilog2())))?;
+        python::sorted(keyed, &|(key, _)| key, reverse)
     }
 
     fn unique(&mut self, keyed: Vec<(Value, Value)>) -> Outcome<Value> {

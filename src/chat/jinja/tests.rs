@@ -29,7 +29,7 @@ impl Interpreter {
             let [other] = args.bind(name, [("other", None)])?;
             if name == "sameas" {
                 self.budget
-                    .pay(value.weight().saturating_mul(other.weight()) / 64)?;
+                    .pay(value.comparison_weight().min(other.comparison_weight()))?;
                 return Ok(value.type_name() == other.type_name() && python::equal(value, &other));
             }
             return Ok(!self.arithmetic("%", value, &other)?.is_true());

@@ -60,11 +60,13 @@ pub(super) struct Loop {
     pub(super) items: Rc<Sequence>,
 }
 
-/// How deep a container is and how many values it has when expanded, shared ones counted every time.
+/// How deep a container is, how many values it has when expanded (shared ones counted every time), and how many
+/// entries its largest dict has.
 #[derive(Clone, Copy, Debug)]
 struct Size {
     depth: usize,
     weight: u64,
+    widest: u64,
 }
 
 impl Size {
@@ -72,6 +74,7 @@ impl Size {
         let mut size = Self {
             depth: 1,
             weight: 1,
+            widest: 0,
         };
         for value in values {
             if matches!(value, Value::Namespace(_) | Value::Loop(_)) {
@@ -79,6 +82,7 @@ impl Size {
             }
             size.depth = size.depth.max(value.size().depth + 1);
             size.weight = size.weight.saturating_add(value.size().weight);
+            size.widest = size.widest.max(value.size().widest);
         }
         if size.depth > MAX_VALUE_DEPTH {
             return Err(Fault::Depth);
@@ -97,7 +101,8 @@ impl Sequence {
 impl Dict {
     /// Entries whose keys are known to be distinct.
     pub(super) fn new(entries: Vec<(Value, Value)>) -> Outcome<Rc<Self>> {
-        let size = Size::of(entries.iter().flat_map(|(key, value)| [key, value]))?;
+        let mut size = Size::of(entries.iter().flat_map(|(key, value)| [key, value]))?;
+        size.widest = size.widest.max(entries.len() as u64);
         Ok(Rc::new(Self { entries, size }))
     }
 
@@ -184,10 +189,12 @@ impl Value {
             Self::Str(text) => Size {
                 depth: 0,
                 weight: 1 + text.len() as u64 / 16,
+                widest: 0,
             },
             _ => Size {
                 depth: 0,
                 weight: 1,
+                widest: 0,
             },
         }
     }
@@ -195,6 +202,12 @@ impl Value {
     /// The steps that walking the whole value takes.
     pub(super) fn weight(&self) -> u64 {
         self.size().weight
+    }
+
+    /// The steps that comparing the whole value with another takes: dicts look each key up among the other's.
+    pub(super) fn comparison_weight(&self) -> u64 {
+        let size = self.size();
+        size.weight.saturating_mul(1 + size.widest / 8)
     }
 
     /// Python's truth.

@@ -37,8 +37,15 @@ class Architecture:
     keys: callable = lambda writer, config: None
 
 
+def head_dim_keys(writer, config):
+    writer.add_key_length(config.head_dim)
+    writer.add_value_length(config.head_dim)
+
+
 ARCHITECTURES = [
     Architecture("qwen2", "biases of queries, keys and values", {"tie_word_embeddings": True}),
+    Architecture("qwen3", "normalised heads, wider than the hidden size holds",
+                 {"tie_word_embeddings": True, "head_dim": 12}, head_dim_keys),
 ]
 
 

@@ -7,6 +7,7 @@
 mod llama;
 mod loader;
 mod qwen2;
+mod qwen3;
 mod registry;
 mod rope;
 mod spec;
@@ -14,9 +15,10 @@ mod spec;
 pub use llama::Llama;
 pub use loader::{Linear, LoadProgress, Loader, LoaderOptions};
 pub use qwen2::Qwen2;
+pub use qwen3::Qwen3;
 pub use registry::Registry;
 pub use rope::{RopePairing, RopeScaling, RopeSpec};
-pub use spec::{Activation, Norm, Spec};
+pub use spec::{Activation, Norm, QkNorm, Spec};
 
 use crate::format::Metadata;
 use crate::transformer::Transformer;

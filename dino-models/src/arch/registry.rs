@@ -1,6 +1,6 @@
 //! The architectures that a loader knows.
 
-use super::{Architecture, Llama, Loader, Qwen2};
+use super::{Architecture, Llama, Loader, Qwen2, Qwen3};
 use crate::{CausalLm, ModelError};
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ impl Default for Registry {
     /// All built-in architectures.
     fn default() -> Self {
         Self {
-            architectures: vec![Arc::new(Llama), Arc::new(Qwen2)],
+            architectures: vec![Arc::new(Llama), Arc::new(Qwen2), Arc::new(Qwen3)],
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Spec {
     pub feed_forward: usize,
     /// The normalisation before each part of a layer and before the head.
     pub norm: Norm,
+    /// The normalisation of queries and keys.
+    pub qk_norm: QkNorm,
     /// The activation of the feed-forward part's gate.
     pub activation: Activation,
     /// Rotary position embedding.
@@ -44,6 +46,16 @@ pub enum Norm {
         /// Added to the mean square.
         epsilon: f32,
     },
+}
+
+/// How queries and keys are normalised before they are rotated (Henry et al., arXiv:2010.04245).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QkNorm {
+    /// Not at all.
+    None,
+    /// Each head by itself, all with the same weights.
+    Heads,
 }
 
 /// The activation of a gated feed-forward part (Shazeer, arXiv:2002.05202).
@@ -114,6 +126,7 @@ impl Spec {
             head_dim,
             feed_forward: positive("feed_forward_length")?,
             norm: Norm::Rms { epsilon },
+            qk_norm: QkNorm::None,
             activation: Activation::Silu,
             rope: RopeSpec::read(metadata, head_dim, pairing)?,
             window: None,

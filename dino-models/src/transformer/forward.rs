@@ -107,7 +107,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Queries, keys and values of the new tokens, rotated to their positions.
+    /// Queries, keys and values of the new tokens, normalised and rotated to their positions.
     fn project(&mut self, layer: &Layer) {
         let Buffers {
             stream,
@@ -128,6 +128,11 @@ impl Pass<'_> {
             store(&layer.value, values),
         ];
         ops::linear(self.compute, input, &layers);
+        if let Some(norm) = &layer.qk_norm {
+            let Norm::Rms { epsilon } = model.spec.norm;
+            ops::rms_norm_heads(self.compute, queries.view_mut(), &norm.query, epsilon);
+            ops::rms_norm_heads(self.compute, keys.view_mut(), &norm.key, epsilon);
+        }
         for rotated in [queries, keys] {
             let (head_dim, pairing) = (model.spec.head_dim, model.spec.rope.pairing);
             ops::rope(self.compute, rotated.view_mut(), head_dim, pairing, angles);

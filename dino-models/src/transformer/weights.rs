@@ -1,7 +1,7 @@
 //! The weights of a decoder.
 
 use crate::ModelError;
-use crate::arch::{Linear, Loader, Norm, Spec};
+use crate::arch::{Linear, Loader, Norm, QkNorm, Spec};
 use crate::causal_lm::Config;
 use crate::format::Metadata;
 use dino_core::Tensor;
@@ -29,11 +29,19 @@ pub(super) struct Layer {
     pub(super) query: Linear,
     pub(super) key: Linear,
     pub(super) value: Linear,
+    pub(super) qk_norm: Option<QkNormWeights>,
     pub(super) output: Linear,
     pub(super) feed_forward_norm: Vec<f32>,
     pub(super) gate: Linear,
     pub(super) up: Linear,
     pub(super) down: Linear,
+}
+
+/// The weights of a query's and a key's norm, as long as what is normalised at once.
+#[derive(Debug)]
+pub(super) struct QkNormWeights {
+    pub(super) query: Vec<f32>,
+    pub(super) key: Vec<f32>,
 }
 
 impl Transformer {
@@ -92,12 +100,30 @@ impl Layer {
             query: loader.linear(&name("attn_q"), queries, hidden)?,
             key: loader.linear(&name("attn_k"), keys, hidden)?,
             value: loader.linear(&name("attn_v"), keys, hidden)?,
+            qk_norm: QkNormWeights::load(spec, loader, index)?,
             output: loader.linear(&name("attn_output"), hidden, queries)?,
             feed_forward_norm: loader.vector(&name("ffn_norm.weight"), hidden)?,
             gate: loader.linear(&name("ffn_gate"), spec.feed_forward, hidden)?,
             up: loader.linear(&name("ffn_up"), spec.feed_forward, hidden)?,
             down: loader.linear(&name("ffn_down"), hidden, spec.feed_forward)?,
         })
+    }
+}
+
+impl QkNormWeights {
+    fn load(
+        spec: &Spec,
+        loader: &mut Loader<'_>,
+        layer: usize,
+    ) -> Result<Option<Self>, ModelError> {
+        let length = match spec.qk_norm {
+            QkNorm::None => return Ok(None),
+            QkNorm::Heads => spec.head_dim,
+        };
+        Ok(Some(Self {
+            query: loader.vector(&format!("blk.{layer}.attn_q_norm.weight"), length)?,
+            key: loader.vector(&format!("blk.{layer}.attn_k_norm.weight"), length)?,
+        }))
     }
 }
 

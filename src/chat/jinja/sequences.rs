@@ -228,7 +228,7 @@ impl Interpreter {
         let sorted = self.sorted(keyed, reverse.is_true())?;
         match name {
             "sort" => Value::list(sorted.into_iter().map(|(_, item)| item).collect()),
-            "groupby" => groups(sorted),
+            "groupby" => groups(&sorted),
             _ => {
                 let end = if name == "min" {
                     sorted.first()
@@ -316,7 +316,7 @@ fn folded(key: Value, case_sensitive: bool) -> Value {
 }
 
 /// Runs of equal keys as `(key, items)`.
-fn groups(sorted: Vec<(Value, Value)>) -> Outcome<Value> {
+fn groups(sorted: &[(Value, Value)]) -> Outcome<Value> {
     let runs = sorted
         .chunk_by(|a, b| python::equal(&a.0, &b.0))
         .map(|run| {

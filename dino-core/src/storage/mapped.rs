@@ -1,7 +1,7 @@
 //! The room that maps files: the only place where a file becomes memory.
 #![allow(unsafe_code)]
 
-use memmap2::{Mmap, UncheckedAdvice};
+use memmap2::Mmap;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -59,7 +59,7 @@ impl MappedFile {
             // SAFETY: for a shared read-only mapping of a file, dropped pages are read again from
             // the file with the same content, so references into the map stay valid.
             let _ = unsafe {
-                map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start)
+                map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start)
             };
         }
         #[cfg(not(unix))]

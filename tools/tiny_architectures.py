@@ -35,6 +35,33 @@ class Architecture:
     config: dict
     # Called with (writer, config): keys of this architecture alone.
     keys: callable = lambda writer, config: None
+    # transformers' name for it, where it differs.
+    model_type: str = ""
+    # Whether the file holds norm weights plus one, and permuted rows of q and k.
+    one_added_to_norms: bool = False
+    permuted: bool = False
+
+
+def permute(weights, heads):
+    """transformers rotates halves of a head, files of llama's kin neighbours: reorder the rows of q and k."""
+    return weights.reshape(heads, 2, len(weights) // heads // 2, -1).swapaxes(1, 2).reshape(weights.shape)
+
+
+def gemma_keys(writer, config):
+    head_dim_keys(writer, config)
+    writer.add_sliding_window(config.sliding_window)
+    if config.attn_logit_softcapping:
+        writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
+    if config.final_logit_softcapping:
+        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+
+
+def granite_keys(writer, config):
+    writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
+    writer.add_attention_scale(config.attention_multiplier)
+    writer.add_embedding_scale(config.embedding_multiplier)
+    writer.add_residual_scale(config.residual_multiplier)
+    writer.add_logit_scale(config.logits_scaling)
 
 
 def head_dim_keys(writer, config):
@@ -46,12 +73,23 @@ ARCHITECTURES = [
     Architecture("qwen2", "biases of queries, keys and values", {"tie_word_embeddings": True}),
     Architecture("qwen3", "normalised heads, wider than the hidden size holds",
                  {"tie_word_embeddings": True, "head_dim": 12}, head_dim_keys),
+    Architecture("gemma2", "sandwich norms, soft caps, a window of 8 in every other layer",
+                 {"num_hidden_layers": 3, "head_dim": 12, "query_pre_attn_scalar": 12, "sliding_window": 8,
+                  "attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0}, gemma_keys, one_added_to_norms=True),
+    Architecture("gemma3", "a window of 8 and another rotation in five of six layers",
+                 {"num_hidden_layers": 7, "hidden_size": 16, "intermediate_size": 32, "head_dim": 8,
+                  "query_pre_attn_scalar": 8, "sliding_window": 8}, gemma_keys, model_type="gemma3_text",
+                 one_added_to_norms=True),
+    Architecture("olmo2", "norms behind the parts, queries and keys normalised as rows", {}),
+    Architecture("granite", "multipliers of embeddings, scores, residuals and logits",
+                 {"attention_multiplier": 0.2, "embedding_multiplier": 3.0, "residual_multiplier": 0.4,
+                  "logits_scaling": 2.5}, granite_keys, permuted=True),
 ]
 
 
 def random_model(architecture):
     """A model whose logits spread like a trained one's: unit-variance layers, norms around one; rounded to F16."""
-    config = AutoConfig.for_model(architecture.name, **(SIZES | architecture.config))
+    config = AutoConfig.for_model(architecture.model_type or architecture.name, **(SIZES | architecture.config))
     model = AutoModelForCausalLM.from_config(config).float().eval()
     generator = torch.Generator().manual_seed(sum(architecture.name.encode()))
     with torch.no_grad():
@@ -60,10 +98,21 @@ def random_model(architecture):
             if name.endswith("bias"):
                 parameter.copy_(0.3 * noise)
             elif parameter.dim() == 1:
-                parameter.copy_(1 + 0.2 * noise)
+                parameter.copy_(0.2 * noise + (not architecture.one_added_to_norms))
             else:
                 parameter.copy_((noise * (1.5 / math.sqrt(parameter.shape[1]))).half())
     return model
+
+
+def stored(architecture, config, name, values):
+    """The values of a parameter as the file holds them."""
+    if architecture.one_added_to_norms and name.endswith("norm.weight"):
+        return values + 1
+    if architecture.permuted and "q_proj" in name:
+        return permute(values, config.num_attention_heads)
+    if architecture.permuted and "k_proj" in name:
+        return permute(values, config.num_key_value_heads)
+    return values
 
 
 def write_metadata(writer, architecture, config):
@@ -78,7 +127,8 @@ def write_metadata(writer, architecture, config):
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    rope = config.rope_parameters
+    writer.add_rope_freq_base(rope.get("full_attention", rope)["rope_theta"])
     architecture.keys(writer, config)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
 
@@ -91,7 +141,7 @@ def write_model(architecture, folder):
     writer = gguf.GGUFWriter(folder / f"{architecture.name}.gguf", architecture.name)
     write_metadata(writer, architecture, model.config)
     for name, parameter in model.named_parameters():
-        values = parameter.detach().numpy()
+        values = stored(architecture, model.config, name, parameter.detach().numpy())
         dtype = F16 if parameter.dim() == 2 else F32
         writer.add_tensor(names.get_name(name, (".weight", ".bias")), quantize(values, dtype), raw_dtype=dtype)
     writer.write_header_to_file()

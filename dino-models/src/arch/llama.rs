@@ -3,8 +3,7 @@
 //! Touvron et al., arXiv:2302.13971; Llama 3: arXiv:2407.21783. Reference: `LlamaForCausalLM` of `transformers`.
 //! GGUF files of this family store the rows of q and k so that rotated features lie side by side.
 
-use super::spec::check;
-use super::{Architecture, RopePairing, Spec};
+use super::{Architecture, RopePairing, Spec, Window};
 use crate::ModelError;
 use crate::format::Metadata;
 
@@ -30,18 +29,7 @@ impl Architecture for Llama {
             });
         }
         let mut spec = Spec::decoder(metadata, RopePairing::Interleaved)?;
-        spec.window = scoped.maybe("attention.sliding_window")?;
-        let (key, expected) = (
-            scoped.key("attention.sliding_window"),
-            "at least one position",
-        );
-        check(
-            metadata,
-            &key,
-            spec.window.unwrap_or(1),
-            spec.window != Some(0),
-            expected,
-        )?;
+        spec.window = Window::read(metadata, None)?;
         Ok(spec)
     }
 }

@@ -4,21 +4,29 @@
 //! differs, and gets the forward pass of [`crate::transformer`] for it. What is no such decoder overrides
 //! [`Architecture::build`]. `docs/add-an-architecture.md` walks through both.
 
+mod gemma;
+mod granite;
 mod llama;
 mod loader;
+mod olmo2;
+mod parts;
 mod qwen2;
 mod qwen3;
 mod registry;
 mod rope;
 mod spec;
 
+pub use gemma::{Gemma2, Gemma3};
+pub use granite::Granite;
 pub use llama::Llama;
 pub use loader::{Linear, LoadProgress, Loader, LoaderOptions};
+pub use olmo2::Olmo2;
+pub use parts::{Activation, Norm, Norms, QkNorm, Window};
 pub use qwen2::Qwen2;
 pub use qwen3::Qwen3;
 pub use registry::Registry;
 pub use rope::{RopePairing, RopeScaling, RopeSpec};
-pub use spec::{Activation, Norm, QkNorm, Spec};
+pub use spec::Spec;
 
 use crate::format::Metadata;
 use crate::transformer::Transformer;

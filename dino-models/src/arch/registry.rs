@@ -1,6 +1,6 @@
 //! The architectures that a loader knows.
 
-use super::{Architecture, Llama, Loader, Qwen2, Qwen3};
+use super::{Architecture, Gemma2, Gemma3, Granite, Llama, Loader, Olmo2, Qwen2, Qwen3};
 use crate::{CausalLm, ModelError};
 use std::sync::Arc;
 
@@ -14,7 +14,15 @@ impl Default for Registry {
     /// All built-in architectures.
     fn default() -> Self {
         Self {
-            architectures: vec![Arc::new(Llama), Arc::new(Qwen2), Arc::new(Qwen3)],
+            architectures: vec![
+                Arc::new(Gemma2),
+                Arc::new(Gemma3),
+                Arc::new(Granite),
+                Arc::new(Llama),
+                Arc::new(Olmo2),
+                Arc::new(Qwen2),
+                Arc::new(Qwen3),
+            ],
         }
     }
 }

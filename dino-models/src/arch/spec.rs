@@ -1,6 +1,6 @@
 //! A decoder, described.
 
-use super::{RopePairing, RopeSpec};
+use super::{Activation, Norm, Norms, QkNorm, RopePairing, RopeSpec, Window};
 use crate::ModelError;
 use crate::format::Metadata;
 
@@ -25,45 +25,32 @@ pub struct Spec {
     pub head_dim: usize,
     /// Features inside the feed-forward part.
     pub feed_forward: usize,
-    /// The normalisation before each part of a layer and before the head.
+    /// The normalisation of rows.
     pub norm: Norm,
+    /// Where a layer has one; there is always one before the head.
+    pub norms: Norms,
     /// The normalisation of queries and keys.
     pub qk_norm: QkNorm,
     /// The activation of the feed-forward part's gate.
     pub activation: Activation,
     /// Rotary position embedding.
     pub rope: RopeSpec,
-    /// Positions that a token sees, itself included; `None` for all.
-    pub window: Option<usize>,
-}
-
-/// A normalisation of a row.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Norm {
-    /// By the root mean square (Zhang and Sennrich, arXiv:1910.07467).
-    Rms {
-        /// Added to the mean square.
-        epsilon: f32,
-    },
-}
-
-/// How queries and keys are normalised before they are rotated (Henry et al., arXiv:2010.04245).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum QkNorm {
-    /// Not at all.
-    None,
-    /// Each head by itself, all with the same weights.
-    Heads,
-}
-
-/// The activation of a gated feed-forward part (Shazeer, arXiv:2002.05202).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Activation {
-    /// `x * sigmoid(x)`: SwiGLU.
-    Silu,
+    /// That of layers with a window, where it differs.
+    pub window_rope: Option<RopeSpec>,
+    /// How far back a token sees; `None` for all the way.
+    pub window: Option<Window>,
+    /// What scores are multiplied by.
+    pub attention_scale: f32,
+    /// `cap * tanh(score / cap)` for scores.
+    pub attention_softcap: Option<f32>,
+    /// What embeddings are multiplied by.
+    pub embedding_scale: Option<f32>,
+    /// What each part's result is multiplied by before it is added to the residual stream.
+    pub residual_scale: Option<f32>,
+    /// What logits are multiplied by.
+    pub logit_scale: Option<f32>,
+    /// `cap * tanh(logit / cap)` for logits.
+    pub logit_softcap: Option<f32>,
 }
 
 /// More layers than any model has; a file that claims more is damaged.
@@ -126,11 +113,32 @@ impl Spec {
             head_dim,
             feed_forward: positive("feed_forward_length")?,
             norm: Norm::Rms { epsilon },
+            norms: Norms::Pre,
             qk_norm: QkNorm::None,
             activation: Activation::Silu,
             rope: RopeSpec::read(metadata, head_dim, pairing)?,
+            window_rope: None,
             window: None,
+            attention_scale: (head_dim as f32).sqrt().recip(),
+            attention_softcap: None,
+            embedding_scale: None,
+            residual_scale: None,
+            logit_scale: None,
+            logit_softcap: None,
         })
+    }
+
+    /// A key of the architecture that holds a positive number, if it is there.
+    ///
+    /// # Errors
+    /// If it holds anything else.
+    pub fn positive(metadata: &Metadata, key: &str) -> Result<Option<f32>, ModelError> {
+        let scoped = metadata.scoped()?;
+        let Some(value) = scoped.maybe::<f32>(key)? else {
+            return Ok(None);
+        };
+        let fits = value.is_normal() && value > 0.0;
+        check(metadata, &scoped.key(key), value, fits, "a positive number").map(Some)
     }
 
     fn head_dim(metadata: &Metadata, hidden: usize, heads: usize) -> Result<usize, ModelError> {

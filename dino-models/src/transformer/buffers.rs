@@ -25,12 +25,16 @@ pub(super) struct Buffers {
     pub(super) gate: Rows,
     /// `[tokens, feed_forward]`.
     pub(super) up: Rows,
+    /// What a part makes, on its way to the residual stream, `[tokens, hidden]`.
+    pub(super) branch: Rows,
     /// The rows that the head runs on, `[wanted, hidden]`.
     pub(super) wanted: Rows,
     /// The input of the linear layers at hand, in 8 bits.
     pub(super) quantized: QuantizedRows,
     /// How far the position of each row turns its queries and keys.
     pub(super) angles: RopeAngles,
+    /// The same for layers with a window, where the model has another rotation there.
+    pub(super) window_angles: RopeAngles,
     /// What attention works in.
     pub(super) attention: AttentionScratch,
 }
@@ -46,6 +50,7 @@ impl Buffers {
         self.attended.resize(tokens, queries);
         self.gate.resize(tokens, spec.feed_forward);
         self.up.resize(tokens, spec.feed_forward);
+        self.branch.resize(tokens, spec.hidden);
         self.wanted.resize(wanted, spec.hidden);
     }
 }

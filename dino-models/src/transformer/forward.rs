@@ -1,11 +1,11 @@
 //! The forward pass.
 
 use super::buffers::{Buffers, Rows};
-use super::weights::{Layer, Transformer};
-use crate::arch::{Linear, Norm};
+use super::weights::{Layer, NormWeights, Transformer};
+use crate::arch::{Activation, Linear, Norm};
 use crate::{Batch, Cache, CausalLm, Config, ModelError, Scratch};
 use dino_kernels::ops::{self, Attention, AttentionSpan, EmbeddingTable, LinearInput};
-use dino_kernels::{Activation, Compute, QuantizedRows};
+use dino_kernels::{Compute, QuantizedRows};
 use ndarray::ArrayView2;
 
 impl CausalLm for Transformer {
@@ -25,10 +25,14 @@ impl CausalLm for Transformer {
             scratch.prepare::<Buffers>(batch.wanted().len(), self.config.vocabulary);
         buffers.resize(&self.spec, batch.tokens().len(), batch.wanted().len());
         buffers.angles.clear();
+        buffers.window_angles.clear();
         for span in batch.spans() {
             let start = cache.len(span.sequence)?;
             cache.reserve(span.sequence, span.rows.len())?;
             let positions = start..start + span.rows.len();
+            if let Some(rope) = &self.window_rope {
+                buffers.window_angles.extend(rope, positions.clone());
+            }
             buffers.angles.extend(&self.rope, positions);
         }
         Pass {
@@ -64,6 +68,48 @@ impl Transformer {
         ops::rms_norm(compute, input.view(), weight, epsilon, output.view_mut());
     }
 
+    /// What a part with `norms` reads of the residual stream.
+    fn read<'a>(
+        &self,
+        compute: &Compute,
+        stream: &'a Rows,
+        norms: &NormWeights,
+        normed: &'a mut Rows,
+    ) -> ArrayView2<'a, f32> {
+        let Some(weight) = &norms.before else {
+            return stream.view();
+        };
+        self.norm(compute, stream, weight, normed);
+        normed.view()
+    }
+
+    /// Adds what a part makes of `input` to the residual stream, normalised and scaled where the model does so.
+    fn add(
+        &self,
+        compute: &Compute,
+        input: LinearInput<'_>,
+        (linear, norm): Output<'_>,
+        branch: &mut Rows,
+        stream: &mut Rows,
+    ) {
+        if norm.is_none() && self.spec.residual_scale.is_none() {
+            ops::linear(compute, input, &[add(linear, stream)]);
+            return;
+        }
+        ops::linear(compute, input, &[store(linear, branch)]);
+        if let Some(weight) = norm {
+            let Norm::Rms { epsilon } = self.spec.norm;
+            ops::rms_norm_heads(compute, branch.view_mut(), weight, epsilon);
+        }
+        let factor = self.spec.residual_scale.unwrap_or(1.0);
+        ops::add_scaled(compute, stream.view_mut(), branch.view(), factor);
+    }
+
+    /// The positions that a token sees in `layer`; `None` for all.
+    fn window(&self, layer: usize) -> Option<usize> {
+        self.spec.window?.of_layer(layer)
+    }
+
     /// The input of linear layers: quantized once for all of them, unless the model was loaded to be precise.
     fn input<'a>(
         &self,
@@ -78,6 +124,9 @@ impl Transformer {
         LinearInput::quantized(rows, quantized)
     }
 }
+
+/// A part's last matrix, and the weights of the norm behind it.
+type Output<'a> = (&'a Linear, Option<&'a [f32]>);
 
 /// One pass and all that it touches.
 struct Pass<'a> {
@@ -96,8 +145,12 @@ impl Pass<'_> {
             None => EmbeddingTable::Packed(&self.model.head),
         };
         ops::embed(self.compute, table, self.batch.tokens(), stream)?;
+        if let Some(factor) = self.model.spec.embedding_scale {
+            ops::scale(self.compute, self.buffers.stream.view_mut(), factor);
+        }
         for (index, layer) in self.model.layers.iter().enumerate() {
             self.project(layer);
+            self.rotate(index);
             self.append(index)?;
             self.attend(index)?;
             self.add_attention(layer);
@@ -107,7 +160,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Queries, keys and values of the new tokens, normalised and rotated to their positions.
+    /// Queries, keys and values of the new tokens.
     fn project(&mut self, layer: &Layer) {
         let Buffers {
             stream,
@@ -116,12 +169,11 @@ impl Pass<'_> {
             keys,
             values,
             quantized,
-            angles,
             ..
         } = &mut *self.buffers;
         let model = self.model;
-        model.norm(self.compute, stream, &layer.attention_norm, normed);
-        let input = model.input(self.compute, normed.view(), quantized);
+        let rows = model.read(self.compute, stream, &layer.attention_norms, normed);
+        let input = model.input(self.compute, rows, quantized);
         let layers = [
             store(&layer.query, queries),
             store(&layer.key, keys),
@@ -133,8 +185,22 @@ impl Pass<'_> {
             ops::rms_norm_heads(self.compute, queries.view_mut(), &norm.query, epsilon);
             ops::rms_norm_heads(self.compute, keys.view_mut(), &norm.key, epsilon);
         }
+    }
+
+    /// Turns queries and keys to their positions.
+    fn rotate(&mut self, layer: usize) {
+        let Buffers {
+            queries,
+            keys,
+            angles,
+            window_angles,
+            ..
+        } = &mut *self.buffers;
+        let model = self.model;
+        let local = model.window_rope.is_some() && model.window(layer).is_some();
+        let angles = if local { window_angles } else { angles };
+        let (head_dim, pairing) = (model.spec.head_dim, model.spec.rope.pairing);
         for rotated in [queries, keys] {
-            let (head_dim, pairing) = (model.spec.head_dim, model.spec.rope.pairing);
             ops::rope(self.compute, rotated.view_mut(), head_dim, pairing, angles);
         }
     }
@@ -168,9 +234,9 @@ impl Pass<'_> {
             heads: spec.heads,
             kv_heads: spec.kv_heads,
             head_dim: spec.head_dim,
-            scale: (spec.head_dim as f32).sqrt().recip(),
-            softcap: None,
-            window: spec.window,
+            scale: spec.attention_scale,
+            softcap: spec.attention_softcap,
+            window: self.model.window(layer),
         };
         let spans = self.batch.spans().iter().map(|span| {
             let start = self.cache.len(span.sequence)?;
@@ -197,11 +263,14 @@ impl Pass<'_> {
         let Buffers {
             stream,
             attended,
+            branch,
             quantized,
             ..
         } = &mut *self.buffers;
-        let input = self.model.input(self.compute, attended.view(), quantized);
-        ops::linear(self.compute, input, &[add(&layer.output, stream)]);
+        let model = self.model;
+        let input = model.input(self.compute, attended.view(), quantized);
+        let norm = layer.attention_norms.after.as_deref();
+        model.add(self.compute, input, (&layer.output, norm), branch, stream);
     }
 
     fn feed_forward(&mut self, layer: &Layer) {
@@ -210,20 +279,26 @@ impl Pass<'_> {
             normed,
             gate,
             up,
+            branch,
             quantized,
             ..
         } = &mut *self.buffers;
         let model = self.model;
-        model.norm(self.compute, stream, &layer.feed_forward_norm, normed);
-        let input = model.input(self.compute, normed.view(), quantized);
+        let rows = model.read(self.compute, stream, &layer.feed_forward_norms, normed);
+        let input = model.input(self.compute, rows, quantized);
         ops::linear(
             self.compute,
             input,
             &[store(&layer.gate, gate), store(&layer.up, up)],
         );
-        ops::activate_gate(self.compute, gate.view_mut(), up.view(), Activation::Silu);
+        let activation = match model.spec.activation {
+            Activation::Silu => dino_kernels::Activation::Silu,
+            Activation::GeluTanh => dino_kernels::Activation::GeluTanh,
+        };
+        ops::activate_gate(self.compute, gate.view_mut(), up.view(), activation);
         let input = model.input(self.compute, gate.view(), quantized);
-        ops::linear(self.compute, input, &[add(&layer.down, stream)]);
+        let norm = layer.feed_forward_norms.after.as_deref();
+        model.add(self.compute, input, (&layer.down, norm), branch, stream);
     }
 
     /// Logits of the wanted rows alone: the head is a large part of a small model.
@@ -244,12 +319,15 @@ impl Pass<'_> {
         model.norm(self.compute, wanted, &model.norm, normed);
         let input = model.input(self.compute, normed.view(), quantized);
         let logits = ndarray::ArrayViewMut2::from_shape(shape, logits);
-        let logits = logits.expect("logits of the wanted rows");
-        ops::linear(
-            self.compute,
-            input,
-            &[ops::Linear::store(&model.head, None, logits)],
-        );
+        let mut logits = logits.expect("logits of the wanted rows");
+        let head = ops::Linear::store(&model.head, None, logits.view_mut());
+        ops::linear(self.compute, input, &[head]);
+        if let Some(factor) = model.spec.logit_scale {
+            ops::scale(self.compute, logits.view_mut(), factor);
+        }
+        if let Some(cap) = model.spec.logit_softcap {
+            ops::soft_cap(self.compute, logits, cap);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The weights of a decoder.
 
 use crate::ModelError;
-use crate::arch::{Linear, Loader, Norm, QkNorm, Spec};
+use crate::arch::{Linear, Loader, Norm, Norms, QkNorm, Spec};
 use crate::causal_lm::Config;
 use crate::format::Metadata;
 use dino_core::Tensor;
@@ -20,21 +20,32 @@ pub struct Transformer {
     /// `[vocabulary, hidden]`.
     pub(super) head: PackedWeight,
     pub(super) rope: RopeFrequencies,
+    /// That of layers with a window, where it differs.
+    pub(super) window_rope: Option<RopeFrequencies>,
 }
 
 /// The weights of one layer.
 #[derive(Debug)]
 pub(super) struct Layer {
-    pub(super) attention_norm: Vec<f32>,
+    pub(super) attention_norms: NormWeights,
     pub(super) query: Linear,
     pub(super) key: Linear,
     pub(super) value: Linear,
     pub(super) qk_norm: Option<QkNormWeights>,
     pub(super) output: Linear,
-    pub(super) feed_forward_norm: Vec<f32>,
+    pub(super) feed_forward_norms: NormWeights,
     pub(super) gate: Linear,
     pub(super) up: Linear,
     pub(super) down: Linear,
+}
+
+/// The weights of a part's norms, `[hidden]` each.
+#[derive(Debug)]
+pub(super) struct NormWeights {
+    /// Of what the part reads.
+    pub(super) before: Option<Vec<f32>>,
+    /// Of what it adds to the residual stream.
+    pub(super) after: Option<Vec<f32>>,
 }
 
 /// The weights of a query's and a key's norm, as long as what is normalised at once.
@@ -57,6 +68,7 @@ impl Transformer {
         let factors = loader.maybe_vector("rope_freqs.weight", spec.rope.dim / 2)?;
         check_factors(loader.metadata(), factors.as_deref())?;
         let rope = spec.rope.frequencies(factors.as_deref());
+        let window_rope = spec.window_rope.map(|rope| rope.frequencies(None));
         let layers = (0..spec.layers).map(|index| Layer::load(&spec, loader, index));
         let layers = layers.collect::<Result<Vec<_>, _>>()?;
         let norm = loader.vector("output_norm.weight", spec.hidden)?;
@@ -85,6 +97,7 @@ impl Transformer {
             norm,
             head,
             rope,
+            window_rope,
         })
     }
 }
@@ -96,16 +109,51 @@ impl Layer {
         let queries = spec.heads * spec.head_dim;
         let keys = spec.kv_heads * spec.head_dim;
         Ok(Self {
-            attention_norm: loader.vector(&name("attn_norm.weight"), hidden)?,
+            attention_norms: NormWeights::load(
+                spec,
+                loader,
+                &name("attn_norm"),
+                &name("post_attention_norm"),
+            )?,
             query: loader.linear(&name("attn_q"), queries, hidden)?,
             key: loader.linear(&name("attn_k"), keys, hidden)?,
             value: loader.linear(&name("attn_v"), keys, hidden)?,
             qk_norm: QkNormWeights::load(spec, loader, index)?,
             output: loader.linear(&name("attn_output"), hidden, queries)?,
-            feed_forward_norm: loader.vector(&name("ffn_norm.weight"), hidden)?,
+            feed_forward_norms: NormWeights::load(
+                spec,
+                loader,
+                &name("ffn_norm"),
+                &name("post_ffw_norm"),
+            )?,
             gate: loader.linear(&name("ffn_gate"), spec.feed_forward, hidden)?,
             up: loader.linear(&name("ffn_up"), spec.feed_forward, hidden)?,
             down: loader.linear(&name("ffn_down"), hidden, spec.feed_forward)?,
+        })
+    }
+}
+
+impl NormWeights {
+    fn load(
+        spec: &Spec,
+        loader: &mut Loader<'_>,
+        before: &str,
+        after: &str,
+    ) -> Result<Self, ModelError> {
+        let mut vector = |name| loader.vector(&format!("{name}.weight"), spec.hidden);
+        Ok(match spec.norms {
+            Norms::Pre => Self {
+                before: Some(vector(before)?),
+                after: None,
+            },
+            Norms::Post => Self {
+                before: None,
+                after: Some(vector(after)?),
+            },
+            Norms::Sandwich => Self {
+                before: Some(vector(before)?),
+                after: Some(vector(after)?),
+            },
         })
     }
 }
@@ -116,13 +164,14 @@ impl QkNormWeights {
         loader: &mut Loader<'_>,
         layer: usize,
     ) -> Result<Option<Self>, ModelError> {
-        let length = match spec.qk_norm {
+        let (query, key) = match spec.qk_norm {
             QkNorm::None => return Ok(None),
-            QkNorm::Heads => spec.head_dim,
+            QkNorm::Heads => (spec.head_dim, spec.head_dim),
+            QkNorm::Rows => (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim),
         };
         Ok(Some(Self {
-            query: loader.vector(&format!("blk.{layer}.attn_q_norm.weight"), length)?,
-            key: loader.vector(&format!("blk.{layer}.attn_k_norm.weight"), length)?,
+            query: loader.vector(&format!("blk.{layer}.attn_q_norm.weight"), query)?,
+            key: loader.vector(&format!("blk.{layer}.attn_k_norm.weight"), key)?,
         }))
     }
 }

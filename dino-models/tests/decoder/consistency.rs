@@ -4,11 +4,13 @@ use crate::common::{Runner, tokens};
 use dino_models::{Batch, ModelError, Wanted};
 use ndarray::s;
 
-const MODELS: [&str; 4] = [
+const MODELS: [&str; 6] = [
     "gqa.gguf",
     "quantized.gguf",
     "bias.gguf",
     "rope_llama3.gguf",
+    "../tiny_architectures/gemma3.gguf",
+    "../tiny_architectures/olmo2.gguf",
 ];
 
 #[test]

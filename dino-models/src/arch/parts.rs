@@ -1,0 +1,84 @@
+//! The parts that decoders differ in.
+
+use super::spec::check;
+use crate::ModelError;
+use crate::format::Metadata;
+
+/// A normalisation of a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Norm {
+    /// By the root mean square (Zhang and Sennrich, arXiv:1910.07467).
+    Rms {
+        /// Added to the mean square.
+        epsilon: f32,
+    },
+}
+
+/// Where a layer normalises (Xiong et al., arXiv:2002.04745).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Norms {
+    /// What each part reads.
+    Pre,
+    /// What each part adds to the residual stream (OLMo 2, arXiv:2501.00656).
+    Post,
+    /// Both (Gemma 2, arXiv:2408.00118).
+    Sandwich,
+}
+
+/// How queries and keys are normalised before they are rotated (Henry et al., arXiv:2010.04245).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QkNorm {
+    /// Not at all.
+    None,
+    /// Each head by itself, all with the same weights.
+    Heads,
+    /// All heads of a token as one row.
+    Rows,
+}
+
+/// The activation of a gated feed-forward part (Shazeer, arXiv:2002.05202).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Activation {
+    /// `x * sigmoid(x)`: SwiGLU.
+    Silu,
+    /// GELU by its tanh formula: GeGLU (Hendrycks and Gimpel, arXiv:1606.08415).
+    GeluTanh,
+}
+
+/// How far back a token sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Positions that a token sees, itself included.
+    pub positions: usize,
+    /// Every so many layers one sees all positions instead: the last of each run. `None` if no layer does.
+    pub period: Option<usize>,
+}
+
+impl Window {
+    /// Reads `attention.sliding_window`, if it is there.
+    ///
+    /// # Errors
+    /// If it is 0 or no number.
+    pub fn read(metadata: &Metadata, period: Option<usize>) -> Result<Option<Self>, ModelError> {
+        let scoped = metadata.scoped()?;
+        let Some(positions) = scoped.maybe("attention.sliding_window")? else {
+            return Ok(None);
+        };
+        let key = scoped.key("attention.sliding_window");
+        let fits = positions > 0;
+        let positions = check(metadata, &key, positions, fits, "at least one position")?;
+        Ok(Some(Self { positions, period }))
+    }
+
+    /// The positions that a token sees in `layer`; `None` for all.
+    pub fn of_layer(self, layer: usize) -> Option<usize> {
+        let sees_all = self
+            .period
+            .is_some_and(|period| (layer + 1).is_multiple_of(period));
+        (!sees_all).then_some(self.positions)
+    }
+}

@@ -64,6 +64,11 @@ def granite_keys(writer, config):
     writer.add_logit_scale(config.logits_scaling)
 
 
+def phi3_keys(writer, config):
+    writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
+    writer.add_sliding_window(config.sliding_window or 0)
+
+
 def head_dim_keys(writer, config):
     writer.add_key_length(config.head_dim)
     writer.add_value_length(config.head_dim)
@@ -84,6 +89,7 @@ ARCHITECTURES = [
     Architecture("granite", "multipliers of embeddings, scores, residuals and logits",
                  {"attention_multiplier": 0.2, "embedding_multiplier": 3.0, "residual_multiplier": 0.4,
                   "logits_scaling": 2.5}, granite_keys, permuted=True),
+    Architecture("phi3", "fused matrices, a window of 8", {"sliding_window": 8}, phi3_keys),
 ]
 
 

@@ -104,6 +104,33 @@ impl<'a> Loader<'a> {
         Ok(Linear { weight, bias })
     }
 
+    /// Linear layers without bias whose weights are the rows of one tensor, `name.weight`: those of the first, then
+    /// those of the next.
+    ///
+    /// # Errors
+    /// If the weight is missing or of another shape.
+    pub fn fused<const N: usize>(
+        &mut self,
+        name: &str,
+        out_features: [usize; N],
+        in_features: usize,
+    ) -> Result<[Linear; N], ModelError> {
+        let name = format!("{name}.weight");
+        let shape = [out_features.iter().sum(), in_features];
+        let tensor = self.file.weights.expect(&name, &shape)?;
+        let (mut layers, mut start) = (Vec::with_capacity(N), 0);
+        for (index, rows) in out_features.into_iter().enumerate() {
+            let (dtype, shape) = (tensor.dtype(), [rows, in_features]);
+            let bytes = Tensor::byte_size(&name, dtype, &shape)?;
+            let storage = tensor.storage().slice(start, bytes)?;
+            let part = Tensor::new(format!("{name}[{index}]"), dtype, &shape, storage)?;
+            let weight = self.pack(&part)?;
+            layers.push(Linear { weight, bias: None });
+            start += bytes;
+        }
+        Ok(layers.try_into().expect("as many layers as sizes"))
+    }
+
     /// Packs a matrix for the kernels, re-encoded first if the options say so.
     ///
     /// # Errors

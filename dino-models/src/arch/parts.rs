@@ -39,6 +39,16 @@ pub enum QkNorm {
     Rows,
 }
 
+/// How a file stores the matrices that read the same rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Matrices {
+    /// Each as a tensor of its own.
+    Separate,
+    /// Queries, keys and values as one tensor, gate and up as another, one's rows behind the other's.
+    Fused,
+}
+
 /// The activation of a gated feed-forward part (Shazeer, arXiv:2002.05202).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,6 +1,6 @@
 //! The architectures that a loader knows.
 
-use super::{Architecture, Gemma2, Gemma3, Granite, Llama, Loader, Olmo2, Qwen2, Qwen3};
+use super::{Architecture, Gemma2, Gemma3, Granite, Llama, Loader, Olmo2, Phi3, Qwen2, Qwen3};
 use crate::{CausalLm, ModelError};
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ impl Default for Registry {
                 Arc::new(Granite),
                 Arc::new(Llama),
                 Arc::new(Olmo2),
+                Arc::new(Phi3),
                 Arc::new(Qwen2),
                 Arc::new(Qwen3),
             ],

@@ -1,6 +1,6 @@
 //! A decoder, described.
 
-use super::{Activation, Norm, Norms, QkNorm, RopePairing, RopeSpec, Window};
+use super::{Activation, Matrices, Norm, Norms, QkNorm, RopePairing, RopeSpec, Window};
 use crate::ModelError;
 use crate::format::Metadata;
 
@@ -25,6 +25,8 @@ pub struct Spec {
     pub head_dim: usize,
     /// Features inside the feed-forward part.
     pub feed_forward: usize,
+    /// How the file stores its matrices.
+    pub matrices: Matrices,
     /// The normalisation of rows.
     pub norm: Norm,
     /// Where a layer has one; there is always one before the head.
@@ -112,6 +114,7 @@ impl Spec {
             kv_heads,
             head_dim,
             feed_forward: positive("feed_forward_length")?,
+            matrices: Matrices::Separate,
             norm: Norm::Rms { epsilon },
             norms: Norms::Pre,
             qk_norm: QkNorm::None,

@@ -1,7 +1,7 @@
 //! The weights of a decoder.
 
 use crate::ModelError;
-use crate::arch::{Linear, Loader, Norm, Norms, QkNorm, Spec};
+use crate::arch::{Linear, Loader, Matrices, Norm, Norms, QkNorm, Spec};
 use crate::causal_lm::Config;
 use crate::format::Metadata;
 use dino_core::Tensor;
@@ -108,6 +108,23 @@ impl Layer {
         let hidden = spec.hidden;
         let queries = spec.heads * spec.head_dim;
         let keys = spec.kv_heads * spec.head_dim;
+        let ([query, key, value], [gate, up]) = match spec.matrices {
+            Matrices::Separate => (
+                [
+                    loader.linear(&name("attn_q"), queries, hidden)?,
+                    loader.linear(&name("attn_k"), keys, hidden)?,
+                    loader.linear(&name("attn_v"), keys, hidden)?,
+                ],
+                [
+                    loader.linear(&name("ffn_gate"), spec.feed_forward, hidden)?,
+                    loader.linear(&name("ffn_up"), spec.feed_forward, hidden)?,
+                ],
+            ),
+            Matrices::Fused => (
+                loader.fused(&name("attn_qkv"), [queries, keys, keys], hidden)?,
+                loader.fused(&name("ffn_up"), [spec.feed_forward; 2], hidden)?,
+            ),
+        };
         Ok(Self {
             attention_norms: NormWeights::load(
                 spec,
@@ -115,9 +132,9 @@ impl Layer {
                 &name("attn_norm"),
                 &name("post_attention_norm"),
             )?,
-            query: loader.linear(&name("attn_q"), queries, hidden)?,
-            key: loader.linear(&name("attn_k"), keys, hidden)?,
-            value: loader.linear(&name("attn_v"), keys, hidden)?,
+            query,
+            key,
+            value,
             qk_norm: QkNormWeights::load(spec, loader, index)?,
             output: loader.linear(&name("attn_output"), hidden, queries)?,
             feed_forward_norms: NormWeights::load(
@@ -126,8 +143,8 @@ impl Layer {
                 &name("ffn_norm"),
                 &name("post_ffw_norm"),
             )?,
-            gate: loader.linear(&name("ffn_gate"), spec.feed_forward, hidden)?,
-            up: loader.linear(&name("ffn_up"), spec.feed_forward, hidden)?,
+            gate,
+            up,
             down: loader.linear(&name("ffn_down"), hidden, spec.feed_forward)?,
         })
     }

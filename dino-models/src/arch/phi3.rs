@@ -1,0 +1,29 @@
+//! Phi-3 and Phi-4: a llama whose files fuse q, k and v, and gate and up.
+//!
+//! Abdin et al., arXiv:2404.14219. Reference: `Phi3ForCausalLM` of `transformers`. The longrope of long-context files
+//! is not supported: its tensors are an error.
+
+use super::{Architecture, Matrices, RopePairing, Spec, Window};
+use crate::ModelError;
+use crate::format::Metadata;
+
+/// Phi-3 and Phi-4 without longrope.
+#[derive(Clone, Copy, Debug)]
+pub struct Phi3;
+
+impl Architecture for Phi3 {
+    fn names(&self) -> &[&str] {
+        &["phi3"]
+    }
+
+    fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
+        let mut spec = Spec::decoder(metadata, RopePairing::Halves)?;
+        spec.matrices = Matrices::Fused;
+        // Converters write 0 for a model without a window.
+        spec.window = match metadata.scoped()?.maybe("attention.sliding_window")? {
+            Some(0_usize) => None,
+            _ => Window::read(metadata, None)?,
+        };
+        Ok(spec)
+    }
+}

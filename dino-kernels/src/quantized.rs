@@ -1,7 +1,7 @@
 //! Rows of activations as 8-bit integers.
 
 use crate::Compute;
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, ArrayViewMut2};
 use std::sync::Mutex;
 
 /// Rows that one task quantizes; fewer than two tasks' worth are quantized where they are.
@@ -105,6 +105,24 @@ impl QuantizedRows {
                 each(source, rows);
             }
         });
+    }
+
+    /// What rounding took from `rows`, with which this was filled: `rows - codes * scales`, into `rest`.
+    ///
+    /// # Panics
+    /// If the shapes of `rows` and `rest` are not that of this, or they are not in standard layout.
+    pub fn rest(&self, rows: ArrayView2<'_, f32>, rest: ArrayViewMut2<'_, f32>) {
+        let shape = (self.tokens, self.columns);
+        assert!(rows.dim() == shape && rest.dim() == shape, "the same rows");
+        let rows = rows.to_slice().expect("rows in standard layout");
+        let rest = rest.into_slice().expect("rows in standard layout");
+        let codes = self.codes.chunks_exact(16).zip(&self.scales);
+        let parts = rows.chunks_exact(16).zip(rest.chunks_exact_mut(16));
+        for ((codes, scale), (rows, rest)) in codes.zip(parts) {
+            for ((to, x), code) in rest.iter_mut().zip(rows).zip(codes) {
+                *to = x - f32::from(*code) * scale;
+            }
+        }
     }
 
     fn resize(&mut self, tokens: usize, columns: usize) {

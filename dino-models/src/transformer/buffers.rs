@@ -1,5 +1,6 @@
 //! What a forward pass works in.
 
+use super::head::HeadBuffers;
 use crate::arch::Spec;
 use dino_kernels::QuantizedRows;
 use dino_kernels::ops::{AttentionScratch, RopeAngles};
@@ -35,6 +36,8 @@ pub(super) struct Buffers {
     pub(super) angles: RopeAngles,
     /// The same for layers with a window, where the model has another rotation there.
     pub(super) window_angles: RopeAngles,
+    /// What the head works in.
+    pub(super) head: HeadBuffers,
     /// What attention works in.
     pub(super) attention: AttentionScratch,
 }

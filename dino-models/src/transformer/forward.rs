@@ -307,7 +307,6 @@ impl Pass<'_> {
             stream,
             wanted,
             normed,
-            quantized,
             ..
         } = &mut *self.buffers;
         for (&row, mut to) in self.batch.wanted().iter().zip(wanted.view_mut().rows_mut()) {
@@ -317,11 +316,9 @@ impl Pass<'_> {
         let shape = (self.batch.wanted().len(), model.config.vocabulary);
         normed.resize(shape.0, model.spec.hidden);
         model.norm(self.compute, wanted, &model.norm, normed);
-        let input = model.input(self.compute, normed.view(), quantized);
         let logits = ndarray::ArrayViewMut2::from_shape(shape, logits);
         let mut logits = logits.expect("logits of the wanted rows");
-        let head = ops::Linear::store(&model.head, None, logits.view_mut());
-        ops::linear(self.compute, input, &[head]);
+        model.apply_head(self.compute, self.buffers, logits.view_mut());
         if let Some(factor) = model.spec.logit_scale {
             ops::scale(self.compute, logits.view_mut(), factor);
         }

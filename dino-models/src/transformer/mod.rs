@@ -5,6 +5,7 @@
 
 mod buffers;
 mod forward;
+mod head;
 mod weights;
 
 pub use weights::Transformer;

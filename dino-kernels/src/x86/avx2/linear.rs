@@ -127,22 +127,66 @@ fn tile_sums<F: Codes, const T: usize>(
                     F::mins::<__m256i>(head, sub),
                 )
             };
-            for (sum, row) in sums.iter_mut().zip(&rows) {
-                // SAFETY: AVX2 and FMA are enabled; rows have `columns` codes, and there are
-                // `columns / 32` chunks.
-                unsafe { add_chunk::<F>(sum, &codes, scales, mins, row, chunk) };
+            // SAFETY: AVX2 and FMA are enabled; rows have `columns` codes, and there are `columns / 32` chunks.
+            unsafe {
+                if F::SIGNED {
+                    add_signed::<F, T>(&mut sums, &codes, scales, &rows, chunk);
+                } else {
+                    for (sum, row) in sums.iter_mut().zip(&rows) {
+                        add_unsigned::<F>(sum, &codes, scales, mins, row, chunk);
+                    }
+                }
             }
         }
     }
     sums
 }
 
-/// Adds the products of 32 values of 8 rows with those of one token.
+/// Adds the products of 32 signed values of 8 rows with those of `T` tokens.
+///
+/// One operand of `vpmaddubsw` is unsigned: the code's magnitude, while the input takes its sign. Magnitudes serve all
+/// tokens, so words come first and tokens second.
+///
+/// # Safety
+/// AVX2 and FMA are enabled, and each row has more than `chunk` blocks.
+#[inline(always)]
+unsafe fn add_signed<F: Codes, const T: usize>(
+    sums: &mut [__m256; T],
+    codes: &[__m256i; 8],
+    scales: [__m256; 2],
+    rows: &[QuantizedRow; T],
+    chunk: usize,
+) {
+    // SAFETY: by the contract; offsets follow the row's layout.
+    unsafe {
+        for (half, scales) in scales.iter().enumerate() {
+            let mut dots = [_mm256_setzero_si256(); T];
+            let mut runs = [_mm256_setzero_si256(); T];
+            for word in 0..4 {
+                let code = codes[4 * half + word];
+                let magnitude = _mm256_abs_epi8(code);
+                for t in 0..T {
+                    let x = rows[t].codes.add(32 * chunk + 16 * half + 4 * word);
+                    let x = _mm256_set1_epi32(x.cast::<i32>().read_unaligned());
+                    let pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(x, code));
+                    widen_at::<F>(&mut dots[t], &mut runs[t], pairs, word);
+                }
+            }
+            for t in 0..T {
+                let scale = _mm256_broadcast_ss(&*rows[t].scales.add(2 * chunk + half));
+                let factor = _mm256_mul_ps(*scales, scale);
+                sums[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[t]), factor, sums[t]);
+            }
+        }
+    }
+}
+
+/// Adds the products of 32 unsigned values of 8 rows with those of one token.
 ///
 /// # Safety
 /// AVX2 and FMA are enabled, and `row` has more than `chunk` blocks.
 #[inline(always)]
-unsafe fn add_chunk<F: Codes>(
+unsafe fn add_unsigned<F: Codes>(
     sum: &mut __m256,
     codes: &[__m256i; 8],
     scales: [__m256; 2],
@@ -152,15 +196,18 @@ unsafe fn add_chunk<F: Codes>(
 ) {
     // SAFETY: by the contract; offsets follow the row's layout.
     unsafe {
-        let input = row.codes.add(32 * chunk);
         for (half, scales) in scales.iter().enumerate() {
-            let dot = dot::<F>(codes.as_ptr().add(4 * half), input.add(16 * half));
+            let mut dot = _mm256_setzero_si256();
+            let mut run = _mm256_setzero_si256();
+            for word in 0..4 {
+                let x = row.codes.add(32 * chunk + 16 * half + 4 * word);
+                let x = _mm256_set1_epi32(x.cast::<i32>().read_unaligned());
+                let pairs = _mm256_maddubs_epi16(codes[4 * half + word], x);
+                widen_at::<F>(&mut dot, &mut run, pairs, word);
+            }
             let scale = _mm256_broadcast_ss(&*row.scales.add(2 * chunk + half));
             let factor = _mm256_mul_ps(*scales, scale);
             *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), factor, *sum);
-        }
-        if F::SIGNED {
-            return;
         }
         if F::SPLIT {
             for (half, min) in mins.iter().enumerate() {
@@ -180,33 +227,19 @@ const fn run_length(max_code: i32) -> usize {
     if fit > 4 { 4 } else { fit as usize }
 }
 
-/// The sum of four words of products for each of 8 rows, in 32 bits.
+/// Adds `pairs`, the products of word `word` of four, to the 16-bit `run`, and the run to `dot` where it is full.
 ///
 /// # Safety
-/// AVX2 is enabled; `codes` points to four registers, `input` to 16 bytes.
+/// AVX2 is enabled.
 #[inline(always)]
-unsafe fn dot<F: Codes>(codes: *const __m256i, input: *const i8) -> __m256i {
+unsafe fn widen_at<F: Codes>(dot: &mut __m256i, run: &mut __m256i, pairs: __m256i, word: usize) {
     // SAFETY: by the contract.
     unsafe {
-        let ones = _mm256_set1_epi16(1);
-        let mut total = _mm256_setzero_si256();
-        let mut run = _mm256_setzero_si256();
-        for word in 0..4 {
-            let x = _mm256_set1_epi32(input.add(4 * word).cast::<i32>().read_unaligned());
-            let code = *codes.add(word);
-            let pairs = if F::SIGNED {
-                // Magnitude times the input with the code's sign: one operand must be unsigned.
-                _mm256_maddubs_epi16(_mm256_abs_epi8(code), _mm256_sign_epi8(x, code))
-            } else {
-                _mm256_maddubs_epi16(code, x)
-            };
-            run = _mm256_add_epi16(run, pairs);
-            if (word + 1) % run_length(F::MAX_CODE) == 0 || word == 3 {
-                total = _mm256_add_epi32(total, _mm256_madd_epi16(run, ones));
-                run = _mm256_setzero_si256();
-            }
+        *run = _mm256_add_epi16(*run, pairs);
+        if (word + 1) % run_length(F::MAX_CODE) == 0 || word == 3 {
+            *dot = _mm256_add_epi32(*dot, _mm256_madd_epi16(*run, _mm256_set1_epi16(1)));
+            *run = _mm256_setzero_si256();
         }
-        total
     }
 }
 

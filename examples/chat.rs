@@ -50,7 +50,7 @@ struct Sampling {
     #[arg(short = 'n', long, value_name = "N")]
     max_tokens: Option<usize>,
     /// Evens out the probabilities; 0 always takes the most likely token.
-    #[arg(long, value_name = "X", default_value_t = SamplingParams::default().temperature)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, default_value_t = SamplingParams::default().temperature)]
     temperature: f32,
     /// Keep this many most likely tokens; 0 keeps all.
     #[arg(long, value_name = "K", default_value_t = SamplingParams::default().top_k)]

@@ -236,7 +236,7 @@ unsafe fn widen_at<F: Codes>(dot: &mut __m256i, run: &mut __m256i, pairs: __m256
     // SAFETY: by the contract.
     unsafe {
         *run = _mm256_add_epi16(*run, pairs);
-        if (word + 1) % run_length(F::MAX_CODE) == 0 || word == 3 {
+        if (word + 1).is_multiple_of(run_length(F::MAX_CODE)) || word == 3 {
             *dot = _mm256_add_epi32(*dot, _mm256_madd_epi16(*run, _mm256_set1_epi16(1)));
             *run = _mm256_setzero_si256();
         }

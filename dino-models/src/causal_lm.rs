@@ -61,7 +61,7 @@ pub trait CausalLm: Send + Sync {
     ) -> Result<(), ModelError>;
 }
 
-/// What a forward pass works in and leaves behind; reused from call to call, so that decoding allocates nothing.
+/// What a forward pass works in and leaves behind; reused from call to call, so that its large buffers are allocated once.
 #[derive(Default)]
 pub struct Scratch {
     logits: Vec<f32>,

@@ -1,17 +1,29 @@
-//! Keys and values of many sequences, in shared pages.
+//! What a model remembers of many sequences: keys and values in shared pages, and states of fixed size.
 
 use crate::ModelError;
 use dino_kernels::{KvLayout, KvPage, PAGE};
+use ndarray::ArrayViewMut2;
 use std::sync::Arc;
 
 /// A sequence of a [`Cache`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SequenceId(usize);
 
-/// The paged cache of attention.
+impl SequenceId {
+    /// The row of [`Cache::states_mut`] that is this sequence's.
+    pub fn row(self) -> usize {
+        self.0
+    }
+}
+
+/// The memory of sequences.
 ///
-/// A sequence holds a table of pages of [`PAGE`] positions. Pages are counted references: a forked sequence
-/// shares the past and copies a page only when it writes to it. Freed pages are used again.
+/// A sequence holds a table of pages of [`PAGE`] positions with the keys and values of attention. Pages are counted
+/// references: a forked sequence shares the past and copies a page only when it writes to it. Freed pages are used
+/// again.
+///
+/// Recurrent and convolutional layers have states instead, of one size for any length. A fork copies them. They hold
+/// the whole past and cannot go back in it: see [`Cache::truncate`].
 #[derive(Debug)]
 pub struct Cache {
     layout: KvLayout,
@@ -20,6 +32,16 @@ pub struct Cache {
     /// Pages that sequences hold, each counted once for every holder.
     held: usize,
     limit: Option<usize>,
+    states: Vec<State>,
+}
+
+/// One state of all sequences.
+#[derive(Debug)]
+struct State {
+    /// Values that a sequence has of it.
+    size: usize,
+    /// `[sequences, size]`; zero for one that is new.
+    values: Vec<f32>,
 }
 
 #[derive(Debug, Default)]
@@ -29,7 +51,8 @@ struct Sequence {
 }
 
 impl Cache {
-    /// An empty cache of at most `limit` pages.
+    /// An empty cache of at most `limit` pages, without states. [`Config::new_cache`](crate::Config::new_cache) makes
+    /// the one that a model needs.
     pub fn new(layout: KvLayout, limit: Option<usize>) -> Self {
         Self {
             layout,
@@ -37,7 +60,26 @@ impl Cache {
             free: Vec::new(),
             held: 0,
             limit,
+            states: Vec::new(),
         }
+    }
+
+    /// Gives each sequence states of these sizes too.
+    ///
+    /// # Panics
+    /// If there are sequences already.
+    #[must_use]
+    pub fn with_states(mut self, sizes: Vec<usize>) -> Self {
+        assert!(
+            self.sequences.is_empty(),
+            "states come before the sequences"
+        );
+        let empty = |size| State {
+            size,
+            values: Vec::new(),
+        };
+        self.states = sizes.into_iter().map(empty).collect();
+        self
     }
 
     /// The shape of its pages.
@@ -45,9 +87,10 @@ impl Cache {
         self.layout
     }
 
-    /// Bytes of the pages that sequences hold or that wait for reuse.
+    /// Bytes of the pages that sequences hold or that wait for reuse, and of the states.
     pub fn byte_size(&self) -> usize {
-        (self.held + self.free.len()) * self.layout.page_bytes()
+        let states: usize = self.states.iter().map(|state| state.values.len()).sum();
+        (self.held + self.free.len()) * self.layout.page_bytes() + size_of::<f32>() * states
     }
 
     /// Adds an empty sequence.
@@ -55,7 +98,7 @@ impl Cache {
         self.insert(Sequence::default())
     }
 
-    /// Adds a sequence that shares the whole past of another.
+    /// Adds a sequence that shares the whole past of another; states are copied.
     ///
     /// # Errors
     /// [`ModelError::UnknownSequence`].
@@ -66,7 +109,12 @@ impl Cache {
             len: *len,
         };
         self.held += copy.pages.len();
-        Ok(self.insert(copy))
+        let copy = self.insert(copy);
+        for state in &mut self.states {
+            let (from, to) = (id.0 * state.size, copy.0 * state.size);
+            state.values.copy_within(from..from + state.size, to);
+        }
+        Ok(copy)
     }
 
     fn insert(&mut self, sequence: Sequence) -> SequenceId {
@@ -76,6 +124,9 @@ impl Cache {
             self.sequences.push(None);
         }
         self.sequences[index] = Some(sequence);
+        for state in &mut self.states {
+            state.values.resize(self.sequences.len() * state.size, 0.0);
+        }
         SequenceId(index)
     }
 
@@ -95,13 +146,19 @@ impl Cache {
         Ok(self.sequence(id)?.len)
     }
 
-    /// Forgets all positions of a sequence from `len` on. A longer `len` changes nothing.
+    /// Forgets the positions of a sequence from `len` on and returns how many it still has. A longer `len` changes
+    /// nothing. A state cannot be taken back: where there are states, a shorter `len` forgets everything and gives 0,
+    /// and what should have stayed has to be run again.
     ///
     /// # Errors
     /// [`ModelError::UnknownSequence`].
-    pub fn truncate(&mut self, id: SequenceId, len: usize) -> Result<(), ModelError> {
+    pub fn truncate(&mut self, id: SequenceId, len: usize) -> Result<usize, ModelError> {
+        let has_states = !self.states.is_empty();
         let sequence = self.sequence_mut(id)?;
-        sequence.len = sequence.len.min(len);
+        if len < sequence.len {
+            sequence.len = if has_states { 0 } else { len };
+        }
+        let len = sequence.len;
         let keep = sequence.len.div_ceil(PAGE).min(sequence.pages.len());
         let dropped = sequence.pages.split_off(keep);
         self.held -= dropped.len();
@@ -110,12 +167,23 @@ impl Cache {
                 .into_iter()
                 .filter(|page| Arc::strong_count(page) == 1),
         );
-        Ok(())
+        if len == 0 {
+            for state in &mut self.states {
+                state.values[id.0 * state.size..][..state.size].fill(0.0);
+            }
+        }
+        Ok(len)
     }
 
-    /// Gives the memory of unused pages back to the system.
+    /// Gives the memory of unused pages, and of the states of removed sequences, back to the system.
     pub fn shrink(&mut self) {
         self.free = Vec::new();
+        let used = self.sequences.iter().rposition(Option::is_some);
+        self.sequences.truncate(used.map_or(0, |last| last + 1));
+        for state in &mut self.states {
+            state.values.truncate(self.sequences.len() * state.size);
+            state.values.shrink_to_fit();
+        }
     }
 
     /// Makes room for `tokens` more positions of a sequence, in pages that it alone holds.
@@ -164,6 +232,16 @@ impl Cache {
         Ok(&mut self.sequence_mut(id)?.pages)
     }
 
+    /// One state of all sequences, `[rows, size]`: a sequence's is the row [`SequenceId::row`].
+    ///
+    /// # Panics
+    /// If the cache has no such state.
+    pub fn states_mut(&mut self, state: usize) -> ArrayViewMut2<'_, f32> {
+        let State { size, values } = &mut self.states[state];
+        ArrayViewMut2::from_shape((self.sequences.len(), *size), values)
+            .expect("a row for each sequence")
+    }
+
     /// Counts `tokens` reserved positions as written.
     ///
     /// # Errors
@@ -196,6 +274,7 @@ impl Cache {
 mod tests {
     use super::*;
     use dino_kernels::KvType;
+    use ndarray::array;
 
     fn cache(limit: Option<usize>) -> Cache {
         let layout = KvLayout {
@@ -205,6 +284,10 @@ mod tests {
             dtype: KvType::F16,
         };
         Cache::new(layout, limit)
+    }
+
+    fn fill_state(cache: &mut Cache, id: SequenceId, value: f32) {
+        cache.states_mut(1).row_mut(id.row()).fill(value);
     }
 
     fn grow(cache: &mut Cache, id: SequenceId, tokens: usize) {
@@ -246,5 +329,48 @@ mod tests {
         cache.remove(first);
         assert!(matches!(cache.len(first), Err(ModelError::UnknownSequence)));
         assert_eq!(cache.byte_size(), 2 * cache.layout().page_bytes());
+    }
+
+    #[test]
+    fn states_are_copied_by_forks_and_forgotten_whole() {
+        let mut cache = cache(None).with_states(vec![3, 2]);
+        let first = cache.add();
+        grow(&mut cache, first, 5);
+        fill_state(&mut cache, first, 1.0);
+        let second = cache.fork(first).unwrap();
+        fill_state(&mut cache, second, 2.0);
+        let new = cache.add();
+        assert_eq!(
+            cache.states_mut(1),
+            array![[1.0, 1.0], [2.0, 2.0], [0.0, 0.0]]
+        );
+        assert_eq!(cache.truncate(first, 9).unwrap(), 5);
+        assert_eq!(cache.truncate(first, 5).unwrap(), 5);
+        assert_eq!(cache.states_mut(1).row(first.row()), array![1.0, 1.0]);
+        assert_eq!(cache.truncate(first, 4).unwrap(), 0);
+        assert_eq!(cache.len(first).unwrap(), 0);
+        assert_eq!(
+            cache.states_mut(1),
+            array![[0.0, 0.0], [2.0, 2.0], [0.0, 0.0]]
+        );
+        // The next sequence in a removed one's place begins with nothing.
+        cache.remove(second);
+        let next = cache.add();
+        assert_eq!(next.row(), second.row());
+        assert_eq!(cache.states_mut(1).row(next.row()), array![0.0, 0.0]);
+        cache.remove(next);
+        cache.remove(new);
+        cache.shrink();
+        assert_eq!(cache.states_mut(1).dim(), (1, 2));
+    }
+
+    #[test]
+    fn without_states_a_sequence_goes_back_where_it_is_told() {
+        let mut cache = cache(None);
+        let id = cache.add();
+        grow(&mut cache, id, PAGE + 5);
+        assert_eq!(cache.truncate(id, PAGE + 9).unwrap(), PAGE + 5);
+        assert_eq!(cache.truncate(id, 3).unwrap(), 3);
+        assert_eq!(cache.pages(id).unwrap().len(), 1);
     }
 }

@@ -6,7 +6,7 @@ use ndarray::ArrayView2;
 use std::any::Any;
 
 /// Sizes of a model that its users need.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// Tokens in the vocabulary: columns of the logits.
     pub vocabulary: usize,
@@ -16,6 +16,11 @@ pub struct Config {
     pub hidden: usize,
     /// Layers.
     pub layers: usize,
+    /// Layers with attention: only these have keys and values in the cache.
+    pub attention_layers: usize,
+    /// Sizes, in values, of the states that each sequence has in the cache beside keys and values: what recurrent and
+    /// convolutional layers remember. A layer may have several; a pure decoder has none.
+    pub states: Vec<usize>,
     /// Key/value heads of a layer.
     pub kv_heads: usize,
     /// Values in a key or value.
@@ -25,16 +30,26 @@ pub struct Config {
 }
 
 impl Config {
-    /// The shape of the cache that the model writes to.
+    /// An empty cache for the model, of at most `limit` pages.
+    pub fn new_cache(&self, dtype: KvType, limit: Option<usize>) -> Cache {
+        Cache::new(self.kv_layout(dtype), limit).with_states(self.states.clone())
+    }
+
+    /// Whether a sequence can forget its last positions and keep the others; a recurrent state cannot.
+    pub fn can_rewind(&self) -> bool {
+        self.states.is_empty()
+    }
+
+    /// The shape of the pages of keys and values.
     pub fn kv_layout(&self, dtype: KvType) -> KvLayout {
         let Self {
-            layers,
+            attention_layers,
             kv_heads,
             head_dim,
             ..
         } = *self;
         KvLayout {
-            layers,
+            layers: attention_layers,
             kv_heads,
             head_dim,
             dtype,

@@ -9,14 +9,14 @@
 //! use dino_kernels::{Compute, KvType};
 //! use dino_models::arch::{Loader, LoaderOptions, Registry};
 //! use dino_models::format::ModelFile;
-//! use dino_models::{Batch, Cache, Scratch, Wanted};
+//! use dino_models::{Batch, Scratch, Wanted};
 //!
 //! let file = ModelFile::open("model.gguf")?;
 //! let compute = Compute::new(0)?;
 //! let model = Registry::default()
 //!     .build(&mut Loader::new(&file, &compute, LoaderOptions::default()))?;
 //!
-//! let mut cache = Cache::new(model.config().kv_layout(KvType::F16), None);
+//! let mut cache = model.config().new_cache(KvType::F16, None);
 //! let mut batch = Batch::default();
 //! batch.push(cache.add(), &[1, 2, 3], Wanted::Last);
 //! let mut scratch = Scratch::new();

@@ -83,7 +83,7 @@ fn run(file: &ModelFile) -> Result<(), Box<dyn std::error::Error>> {
     let compute = COMPUTE.get_or_init(|| Compute::new(1).expect("one thread starts"));
     let mut loader = Loader::new(file, compute, LoaderOptions::default());
     let model = Registry::default().build(&mut loader)?;
-    let mut cache = Cache::new(model.config().kv_layout(KvType::F16), None);
+    let mut cache = model.config().new_cache(KvType::F16, None);
     let mut batch = Batch::default();
     batch.push(cache.add(), &[1, 2, 3], Wanted::Last);
     let mut scratch = Scratch::new();

@@ -35,8 +35,9 @@ impl Sequence {
     pub(super) fn keep_prefix(&mut self, tokens: &[u32], most: usize) -> Result<usize> {
         let pairs = self.tokens.iter().zip(tokens).take(most);
         let kept = pairs.take_while(|(seen, wanted)| seen == wanted).count();
+        // A model with a recurrent state cannot go back part of the way.
+        let kept = self.cache.truncate(self.id, kept)?;
         self.tokens.truncate(kept);
-        self.cache.truncate(self.id, kept)?;
         Ok(kept)
     }
 

@@ -130,7 +130,7 @@ impl Model {
 
     /// An empty cache of the model's shape and the chosen element type.
     pub fn new_cache(&self) -> Cache {
-        Cache::new(self.config().kv_layout(self.0.kv_type), None)
+        self.config().new_cache(self.0.kv_type, None)
     }
 }
 

@@ -83,6 +83,8 @@ impl Transformer {
             context_length: spec.context_length,
             hidden: spec.hidden,
             layers: spec.layers,
+            attention_layers: spec.layers,
+            states: Vec::new(),
             kv_heads: spec.kv_heads,
             head_dim: spec.head_dim,
             parameters: weights,

@@ -37,7 +37,7 @@ pub(crate) struct Runner {
 impl Runner {
     pub(crate) fn new(name: &str, precise: bool, threads: usize) -> Self {
         let model = build(&open(name), precise).unwrap();
-        let cache = Cache::new(model.config().kv_layout(KvType::F32), None);
+        let cache = model.config().new_cache(KvType::F32, None);
         let compute = Compute::new(threads).unwrap();
         Self {
             model,

@@ -25,7 +25,7 @@ impl Architecture for Gemma2 {
         let mut spec = gemma(metadata, LAYERS_OF_27B)?;
         spec.attention_softcap = Spec::positive(metadata, "attn_logit_softcapping")?;
         spec.logit_softcap = Spec::positive(metadata, "final_logit_softcapping")?;
-        spec.window = Window::read(metadata, Some(2))?;
+        spec.set_window(Window::read(metadata, Some(2))?);
         Ok(spec)
     }
 }
@@ -40,7 +40,7 @@ impl Architecture for Gemma3 {
         let mut spec = gemma(metadata, LAYERS_OF_27B)?;
         spec.qk_norm = QkNorm::Heads;
         spec.logit_softcap = Spec::positive(metadata, "final_logit_softcapping")?;
-        spec.window = Window::read(metadata, Some(6))?;
+        spec.set_window(Window::read(metadata, Some(6))?);
         let base = Spec::positive(metadata, "rope.freq_base_swa")?;
         let mut local = spec.rope;
         (local.base, local.scaling) = (base.unwrap_or(10_000.0), RopeScaling::None);
@@ -56,7 +56,7 @@ fn gemma(metadata: &Metadata, layers_of_27b: usize) -> Result<Spec, ModelError> 
     spec.norms = Norms::Sandwich;
     spec.activation = Activation::GeluTanh;
     spec.embedding_scale = Some((spec.hidden as f32).sqrt());
-    if spec.layers == layers_of_27b {
+    if spec.layers.len() == layers_of_27b {
         spec.attention_scale = (spec.hidden as f32 / spec.heads as f32).sqrt().recip();
     }
     Ok(spec)

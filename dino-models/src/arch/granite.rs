@@ -3,7 +3,7 @@
 //! IBM, "Granite 3.0 Language Models", 2024; Yang et al., arXiv:2203.03466 for the multipliers. Reference:
 //! `GraniteForCausalLM` of `transformers`. Files permute the rows of q and k as those of llama do.
 
-use super::{Architecture, RopePairing, Spec};
+use super::{Architecture, Bias, Biases, RopePairing, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
 
@@ -25,6 +25,7 @@ impl Architecture for Granite {
         spec.residual_scale = Spec::positive(metadata, "residual_scale")?;
         // The key holds what logits are divided by.
         spec.logit_scale = Spec::positive(metadata, "logit_scale")?.map(f32::recip);
+        spec.biases = Biases::all(Bias::AsStored);
         Ok(spec)
     }
 }

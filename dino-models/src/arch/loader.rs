@@ -1,5 +1,6 @@
 //! From a file's weights to a model's.
 
+use super::Bias;
 use super::spec::check;
 use crate::ModelError;
 use crate::format::{Metadata, ModelFile, Weights};
@@ -84,51 +85,64 @@ impl<'a> Loader<'a> {
         self.options.precise
     }
 
-    /// The linear layer `name` (`name.weight`, and `name.bias` if there is one).
+    /// The linear layer `name` (`name.weight`, and `name.bias`) of `shape`: `[out_features, in_features]`.
     ///
     /// # Errors
-    /// If the weight is missing, or one of them is of another shape.
+    /// If the weight, or a bias that there must be, is missing, or one of them is of another shape.
     pub fn linear(
         &mut self,
         name: &str,
-        out_features: usize,
-        in_features: usize,
+        shape: [usize; 2],
+        bias: Bias,
     ) -> Result<Linear, ModelError> {
-        let shape = [out_features, in_features];
-        let tensor = self
-            .file
-            .weights
-            .expect(&format!("{name}.weight"), &shape)?;
-        let weight = self.pack(tensor)?;
-        let bias = self.maybe_vector(&format!("{name}.bias"), out_features)?;
+        let tensor = format!("{name}.weight");
+        let weight = self.pack(self.file.weights.expect(&tensor, &shape)?)?;
+        let bias = self.bias(name, shape[0], bias)?;
         Ok(Linear { weight, bias })
     }
 
-    /// Linear layers without bias whose weights are the rows of one tensor, `name.weight`: those of the first, then
-    /// those of the next.
+    /// Linear layers whose weights are the rows of one tensor, `name.weight`: those of the first, then those of the
+    /// next; likewise their biases.
     ///
     /// # Errors
-    /// If the weight is missing or of another shape.
+    /// If the weight, or a bias that there must be, is missing, or one of them is of another shape.
     pub fn fused<const N: usize>(
         &mut self,
         name: &str,
         out_features: [usize; N],
         in_features: usize,
+        bias: Bias,
     ) -> Result<[Linear; N], ModelError> {
-        let name = format!("{name}.weight");
-        let shape = [out_features.iter().sum(), in_features];
-        let tensor = self.file.weights.expect(&name, &shape)?;
+        let tensor_name = format!("{name}.weight");
+        let total = out_features.iter().sum();
+        let tensor = (self.file.weights).expect(&tensor_name, &[total, in_features])?;
+        let mut biases = self.bias(name, total, bias)?;
         let (mut layers, mut start) = (Vec::with_capacity(N), 0);
         for (index, rows) in out_features.into_iter().enumerate() {
             let (dtype, shape) = (tensor.dtype(), [rows, in_features]);
-            let bytes = Tensor::byte_size(&name, dtype, &shape)?;
+            let bytes = Tensor::byte_size(&tensor_name, dtype, &shape)?;
             let storage = tensor.storage().slice(start, bytes)?;
-            let part = Tensor::new(format!("{name}[{index}]"), dtype, &shape, storage)?;
+            let part = Tensor::new(format!("{tensor_name}[{index}]"), dtype, &shape, storage)?;
             let weight = self.pack(&part)?;
-            layers.push(Linear { weight, bias: None });
+            let bias = biases.as_mut().map(|all| all.drain(..rows).collect());
+            layers.push(Linear { weight, bias });
             start += bytes;
         }
         Ok(layers.try_into().expect("as many layers as sizes"))
+    }
+
+    fn bias(
+        &mut self,
+        layer: &str,
+        len: usize,
+        bias: Bias,
+    ) -> Result<Option<Vec<f32>>, ModelError> {
+        let name = format!("{layer}.bias");
+        match bias {
+            Bias::Never => Ok(None),
+            Bias::Always => self.vector(&name, len).map(Some),
+            Bias::AsStored => self.maybe_vector(&name, len),
+        }
     }
 
     /// Packs a matrix for the kernels, re-encoded first if the options say so.

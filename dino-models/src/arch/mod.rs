@@ -17,18 +17,19 @@ mod registry;
 mod rope;
 mod spec;
 
+pub use dino_kernels::Activation;
 pub use gemma::{Gemma2, Gemma3};
 pub use granite::Granite;
 pub use llama::Llama;
 pub use loader::{Linear, LoadProgress, Loader, LoaderOptions};
 pub use olmo2::Olmo2;
-pub use parts::{Activation, Matrices, Norm, Norms, QkNorm, Window};
+pub use parts::{Bias, Biases, FeedForward, Matrices, Norm, Norms, QkNorm, Window};
 pub use phi3::Phi3;
 pub use qwen2::Qwen2;
 pub use qwen3::Qwen3;
 pub use registry::Registry;
 pub use rope::{RopePairing, RopeScaling, RopeSpec};
-pub use spec::Spec;
+pub use spec::{LayerSpec, Spec};
 
 use crate::format::Metadata;
 use crate::transformer::Transformer;

@@ -2,7 +2,7 @@
 
 use super::spec::check;
 use crate::ModelError;
-use crate::format::Metadata;
+use crate::format::{Metadata, Weights};
 
 /// A normalisation of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,14 +49,71 @@ pub enum Matrices {
     Fused,
 }
 
-/// The activation of a gated feed-forward part (Shazeer, arXiv:2002.05202).
+/// What a token's features go through after attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Activation {
-    /// `x * sigmoid(x)`: SwiGLU.
-    Silu,
-    /// GELU by its tanh formula: GeGLU (Hendrycks and Gimpel, arXiv:1606.08415).
-    GeluTanh,
+pub enum FeedForward {
+    /// `down(activation(gate(x)) * up(x))` (Shazeer, arXiv:2002.05202).
+    Gated {
+        /// Features inside.
+        size: usize,
+    },
+}
+
+/// Whether linear layers add a bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Bias {
+    /// None does: a file with one is refused.
+    Never,
+    /// Each does: a file without one is refused.
+    Always,
+    /// All of a file's, or none: no key of the file says so, but a single bias asks for the others.
+    AsStored,
+}
+
+/// Which linear layers add a bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Biases {
+    /// Those of queries, keys and values.
+    pub inputs: Bias,
+    /// Attention's last one.
+    pub output: Bias,
+    /// Those of the feed-forward part.
+    pub feed_forward: Bias,
+}
+
+impl Biases {
+    /// The same for all.
+    pub fn all(bias: Bias) -> Self {
+        Self {
+            inputs: bias,
+            output: bias,
+            feed_forward: bias,
+        }
+    }
+
+    /// With `AsStored` replaced by what is stored in `weights`.
+    pub(crate) fn settled(self, weights: &Weights) -> Self {
+        let settle = |bias: Bias, layers: &[&str]| {
+            let stored = || {
+                let mut names = weights
+                    .iter()
+                    .filter_map(|t| t.name().strip_suffix(".bias"));
+                names.any(|name| layers.iter().any(|layer| name.ends_with(layer)))
+            };
+            match bias {
+                Bias::AsStored if stored() => Bias::Always,
+                Bias::AsStored => Bias::Never,
+                settled => settled,
+            }
+        };
+        Self {
+            inputs: settle(self.inputs, &[".attn_q", ".attn_k", ".attn_v", ".attn_qkv"]),
+            output: settle(self.output, &[".attn_output"]),
+            feed_forward: settle(self.feed_forward, &[".ffn_gate", ".ffn_up", ".ffn_down"]),
+        }
+    }
 }
 
 /// How far back a token sees.

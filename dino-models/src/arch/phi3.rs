@@ -20,10 +20,11 @@ impl Architecture for Phi3 {
         let mut spec = Spec::decoder(metadata, RopePairing::Halves)?;
         spec.matrices = Matrices::Fused;
         // Converters write 0 for a model without a window.
-        spec.window = match metadata.scoped()?.maybe("attention.sliding_window")? {
+        let window = match metadata.scoped()?.maybe("attention.sliding_window")? {
             Some(0_usize) => None,
             _ => Window::read(metadata, None)?,
         };
+        spec.set_window(window);
         Ok(spec)
     }
 }

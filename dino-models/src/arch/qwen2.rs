@@ -2,7 +2,7 @@
 //!
 //! Yang et al., arXiv:2407.10671. Reference: `Qwen2ForCausalLM` of `transformers`.
 
-use super::{Architecture, RopePairing, Spec};
+use super::{Architecture, Bias, RopePairing, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
 
@@ -16,6 +16,8 @@ impl Architecture for Qwen2 {
     }
 
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
-        Spec::decoder(metadata, RopePairing::Halves)
+        let mut spec = Spec::decoder(metadata, RopePairing::Halves)?;
+        spec.biases.inputs = Bias::Always;
+        Ok(spec)
     }
 }

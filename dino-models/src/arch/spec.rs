@@ -1,6 +1,9 @@
 //! A decoder, described.
 
-use super::{Activation, Matrices, Norm, Norms, QkNorm, RopePairing, RopeSpec, Window};
+use super::{
+    Activation, Bias, Biases, FeedForward, Matrices, Norm, Norms, QkNorm, RopePairing, RopeSpec,
+    Window,
+};
 use crate::ModelError;
 use crate::format::Metadata;
 
@@ -15,32 +18,30 @@ pub struct Spec {
     pub context_length: usize,
     /// Features between layers.
     pub hidden: usize,
-    /// Layers.
-    pub layers: usize,
+    /// What the layers differ in, one for each.
+    pub layers: Vec<LayerSpec>,
     /// Query heads.
     pub heads: usize,
     /// Key/value heads; divides `heads`.
     pub kv_heads: usize,
     /// Values in a query, key or value.
     pub head_dim: usize,
-    /// Features inside the feed-forward part.
-    pub feed_forward: usize,
     /// How the file stores its matrices.
     pub matrices: Matrices,
+    /// Which linear layers add a bias.
+    pub biases: Biases,
     /// The normalisation of rows.
     pub norm: Norm,
     /// Where a layer has one; there is always one before the head.
     pub norms: Norms,
     /// The normalisation of queries and keys.
     pub qk_norm: QkNorm,
-    /// The activation of the feed-forward part's gate.
+    /// The activation of the feed-forward part.
     pub activation: Activation,
     /// Rotary position embedding.
     pub rope: RopeSpec,
     /// That of layers with a window, where it differs.
     pub window_rope: Option<RopeSpec>,
-    /// How far back a token sees; `None` for all the way.
-    pub window: Option<Window>,
     /// What scores are multiplied by.
     pub attention_scale: f32,
     /// `cap * tanh(score / cap)` for scores.
@@ -55,8 +56,19 @@ pub struct Spec {
     pub logit_softcap: Option<f32>,
 }
 
+/// What the layers of a decoder may differ in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerSpec {
+    /// How many positions a token sees, itself included; `None` for all.
+    pub window: Option<usize>,
+    /// The feed-forward part.
+    pub feed_forward: FeedForward,
+}
+
 /// More layers than any model has; a file that claims more is damaged.
 const MAX_LAYERS: usize = 4096;
+/// What a size can be.
+const SIZES: std::ops::RangeInclusive<usize> = 1..=1 << 31;
 
 impl Spec {
     /// What all decoders share: pre-norm RMS, full rotary embedding of `pairing`, SwiGLU.
@@ -67,7 +79,7 @@ impl Spec {
         let scoped = metadata.scoped()?;
         let positive = |key: &str| -> Result<usize, ModelError> {
             let value = scoped.get::<usize>(key)?;
-            let fits = (1..=1 << 31).contains(&value);
+            let fits = SIZES.contains(&value);
             check(
                 metadata,
                 &scoped.key(key),
@@ -105,6 +117,17 @@ impl Spec {
         let fits = epsilon.is_finite() && (0.0..1.0).contains(&epsilon);
         let key = scoped.key("attention.layer_norm_rms_epsilon");
         check(metadata, &key, epsilon, fits, "a small positive number")?;
+        let sizes = scoped.per_layer::<usize>("feed_forward_length", layers)?;
+        let layers = sizes.into_iter().map(|size| {
+            let (key, fits) = (scoped.key("feed_forward_length"), SIZES.contains(&size));
+            Ok(LayerSpec {
+                window: None,
+                feed_forward: FeedForward::Gated {
+                    size: check(metadata, &key, size, fits, "a positive number below 2^31")?,
+                },
+            })
+        });
+        let layers = layers.collect::<Result<_, ModelError>>()?;
         Ok(Self {
             vocabulary: scoped.maybe("vocab_size")?,
             context_length: positive("context_length")?,
@@ -113,15 +136,14 @@ impl Spec {
             heads,
             kv_heads,
             head_dim,
-            feed_forward: positive("feed_forward_length")?,
             matrices: Matrices::Separate,
+            biases: Biases::all(Bias::Never),
             norm: Norm::Rms { epsilon },
             norms: Norms::Pre,
             qk_norm: QkNorm::None,
             activation: Activation::Silu,
             rope: RopeSpec::read(metadata, head_dim, pairing)?,
             window_rope: None,
-            window: None,
             attention_scale: (head_dim as f32).sqrt().recip(),
             attention_softcap: None,
             embedding_scale: None,
@@ -129,6 +151,13 @@ impl Spec {
             logit_scale: None,
             logit_softcap: None,
         })
+    }
+
+    /// Gives the layers a window.
+    pub fn set_window(&mut self, window: Option<Window>) {
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            layer.window = window.and_then(|window| window.of_layer(index));
+        }
     }
 
     /// A key of the architecture that holds a positive number, if it is there.

@@ -1,9 +1,10 @@
 //! What a forward pass works in.
 
 use super::head::HeadBuffers;
+use super::rotation::Angles;
 use crate::arch::Spec;
 use dino_kernels::QuantizedRows;
-use dino_kernels::ops::{AttentionScratch, RopeAngles};
+use dino_kernels::ops::AttentionScratch;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use std::ops::Range;
 
@@ -33,9 +34,7 @@ pub(super) struct Buffers {
     /// The input of the linear layers at hand, in 8 bits.
     pub(super) quantized: QuantizedRows,
     /// How far the position of each row turns its queries and keys.
-    pub(super) angles: RopeAngles,
-    /// The same for layers with a window, where the model has another rotation there.
-    pub(super) window_angles: RopeAngles,
+    pub(super) angles: Angles,
     /// What the head works in.
     pub(super) head: HeadBuffers,
     /// What attention works in.
@@ -51,8 +50,6 @@ impl Buffers {
         self.keys.resize(tokens, keys);
         self.values.resize(tokens, keys);
         self.attended.resize(tokens, queries);
-        self.gate.resize(tokens, spec.feed_forward);
-        self.up.resize(tokens, spec.feed_forward);
         self.branch.resize(tokens, spec.hidden);
         self.wanted.resize(wanted, spec.hidden);
     }

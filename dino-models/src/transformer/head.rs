@@ -6,6 +6,7 @@
 //! costs no memory traffic; the weights are what the time goes into.
 
 use super::buffers::{Buffers, Rows};
+use super::forward::Pass;
 use super::weights::Transformer;
 use dino_kernels::ops::{self, LinearInput};
 use dino_kernels::{Compute, QuantizedRows};
@@ -25,9 +26,39 @@ pub(super) struct HeadBuffers {
     products: Rows,
 }
 
+impl Pass<'_> {
+    /// Logits of the wanted rows alone: the head is a large part of a small model.
+    pub(super) fn head(&mut self, logits: &mut [f32]) {
+        let (model, compute) = (self.context.model, self.context.compute);
+        let wanted_rows = self.context.batch.wanted();
+        let Buffers {
+            stream,
+            wanted,
+            normed,
+            ..
+        } = &mut *self.buffers;
+        for (&row, mut to) in wanted_rows.iter().zip(wanted.view_mut().rows_mut()) {
+            to.assign(&stream.view().row(row));
+        }
+        let shape = (wanted_rows.len(), model.config.vocabulary);
+        normed.resize(shape.0, model.spec.hidden);
+        let (input, output) = (wanted.view(), normed.view_mut());
+        model.norm.apply_to(compute, input, output);
+        let logits = ArrayViewMut2::from_shape(shape, logits);
+        let mut logits = logits.expect("logits of the wanted rows");
+        model.apply_head(compute, self.buffers, logits.view_mut());
+        if let Some(factor) = model.spec.logit_scale {
+            ops::scale(compute, logits.view_mut(), factor);
+        }
+        if let Some(cap) = model.spec.logit_softcap {
+            ops::soft_cap(compute, logits, cap);
+        }
+    }
+}
+
 impl Transformer {
     /// `logits = normed · headᵀ`, `[wanted, vocabulary]`.
-    pub(super) fn apply_head(
+    fn apply_head(
         &self,
         compute: &Compute,
         buffers: &mut Buffers,

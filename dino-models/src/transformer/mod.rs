@@ -1,11 +1,18 @@
 //! The forward pass of a decoder: what a [`Spec`](crate::arch::Spec) describes, run.
 //!
-//! [`Transformer`] holds the weights, `buffers` what a pass works in, `forward` the pass itself, which reads as the
-//! papers do: norm, attention, residual, norm, feed-forward, residual.
+//! [`Transformer`] holds the weights and `buffers` what a pass works in. `forward` is the pass, which reads as the
+//! papers do: attention, residual, feed-forward, residual. Each part of a layer is a room with its weights, how they
+//! are read from a file, and how they are run: `norm`, `rotation`, `attention`, `feed_forward`, `head`. Every linear
+//! layer of a decoder's layers runs through the one function of `linear`.
 
+mod attention;
 mod buffers;
+mod feed_forward;
 mod forward;
 mod head;
+mod linear;
+mod norm;
+mod rotation;
 mod weights;
 
 pub use weights::Transformer;

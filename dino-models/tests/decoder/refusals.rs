@@ -167,6 +167,26 @@ fn missing_misshaped_and_unknown_tensors_are_named() {
 }
 
 #[test]
+fn a_lost_bias_is_missed() {
+    // qwen2 always has these; of a llama, one bias tells that there must be others.
+    for (model, lost) in [
+        ("../tiny_architectures/qwen2.gguf", "blk.0.attn_q.bias"),
+        ("../tiny_architectures/qwen2.gguf", "blk.1.attn_v.bias"),
+        ("bias.gguf", "blk.1.attn_k.bias"),
+        ("bias.gguf", "blk.0.attn_output.bias"),
+        ("bias.gguf", "blk.0.ffn_down.bias"),
+    ] {
+        let file = open(model);
+        let mut weights = Weights::new(file.weights.file());
+        for tensor in file.weights.iter().filter(|t| t.name() != lost) {
+            weights.insert(tensor.clone()).unwrap();
+        }
+        let message = refusal(&ModelFile { weights, ..file });
+        assert!(message.contains(lost), "{lost}: {message:?}");
+    }
+}
+
+#[test]
 fn frequencies_that_are_no_numbers_are_refused() {
     let mut file = with_tensors(|tensor| Some(tensor.clone()));
     file.weights

@@ -25,7 +25,8 @@
 //!   [`ModelBuilder`] loads with other than default settings, architectures of your own among them.
 //! * [`Generator`] continues a [`Prompt`] and remembers what it has run. Its [`TokenStream`] is an iterator that is
 //!   cancelled by dropping it or by a [`CancelToken`]; a [`Completion`] is all of it, with [`Usage`] and [`Stats`].
-//! * [`ChatSession`] keeps a conversation of [`Message`]s and renders it with the file's own [`ChatTemplate`].
+//! * [`ChatSession`] keeps a conversation of [`Message`]s and renders it with the file's own [`ChatTemplate`]. An
+//!   [`OutputParser`] takes thoughts and calls of tools out of an answer.
 //! * [`SamplingParams`] says how tokens are chosen and when a text ends; a [`LogitsProcessor`] has the first word.
 //! * [`default_model`] finds or fetches a small model to begin with.
 //!
@@ -51,7 +52,9 @@ mod stop;
 
 pub use cancel::CancelToken;
 pub use chat::{
-    ChatSession, ChatStream, ChatTemplate, Content, Message, RenderInput, Role, TemplateError,
+    ChatSession, ChatStream, ChatTemplate, Content, Message, OutputDelta, OutputFormat,
+    OutputParser, ParsedOutput, ReasoningMarkers, RenderInput, Role, TemplateError, ToolCall,
+    ToolCallFormat,
 };
 pub use error::{Error, Result};
 pub use generator::{

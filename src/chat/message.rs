@@ -132,6 +132,15 @@ impl Message {
         Self::new(Role::User, text)
     }
 
+    /// What a tool answers to the call `id`.
+    pub fn tool(id: impl Into<String>, name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self {
+            name: Some(name.into()),
+            tool_call_id: Some(id.into()),
+            ..Self::new(Role::Tool, text)
+        }
+    }
+
     /// What the model said.
     pub fn assistant(text: impl Into<String>) -> Self {
         Self::new(Role::Assistant, text)

@@ -2,10 +2,16 @@
 
 mod jinja;
 mod message;
+mod output;
 mod session;
 mod template;
+mod tool_prompt;
 
 pub use jinja::TemplateError;
 pub use message::{Content, Message, Role};
+pub use output::{
+    OutputDelta, OutputFormat, OutputParser, ParsedOutput, ReasoningMarkers, ToolCall,
+    ToolCallFormat,
+};
 pub use session::{ChatSession, ChatStream};
 pub use template::{ChatTemplate, RenderInput};

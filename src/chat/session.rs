@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{ChatTemplate, Message, RenderInput, Role};
+use super::{ChatTemplate, Message, OutputFormat, OutputParser, ParsedOutput, RenderInput, Role};
 use crate::{
     Completion, FinishReason, Generator, Model, Prompt, Request, Result, SamplingParams, Token,
     TokenStream,
@@ -27,6 +27,7 @@ pub struct ChatSession {
     template: ChatTemplate,
     messages: Vec<Message>,
     tools: Option<Vec<Value>>,
+    format: OutputFormat,
     variables: Map<String, Value>,
 }
 
@@ -43,6 +44,7 @@ impl ChatSession {
     pub fn with_template(model: &Model, template: ChatTemplate) -> Self {
         Self {
             generator: Generator::new(model),
+            format: template.output_format(),
             template,
             messages: Vec::new(),
             tools: None,
@@ -64,6 +66,12 @@ impl ChatSession {
             tools: Some(tools),
             ..self
         }
+    }
+
+    /// Takes answers apart as `format` says, instead of what the template's text suggests.
+    #[must_use]
+    pub fn output_format(self, format: OutputFormat) -> Self {
+        Self { format, ..self }
     }
 
     /// Sets a variable of the template, such as `enable_thinking`.
@@ -113,8 +121,11 @@ impl ChatSession {
     /// Says something and streams the answer. Text is a message of the user.
     ///
     /// The answer joins the conversation when the stream is dropped, as far as it was given: what was said is said, also
-    /// where `max_tokens` or a cancellation cut it off. After an error, or before the first token, the conversation is
-    /// as before.
+    /// where `max_tokens` or a cancellation cut it off. Thoughts and calls of tools are taken out of it then: the last
+    /// message of [`Self::history`] has them as `reasoning` and `tool_calls`. After an error, or before the first token,
+    /// the conversation is as before.
+    ///
+    /// Where the model marks thoughts or calls, and tools were given or it thinks, the text keeps special tokens.
     ///
     /// # Errors
     /// [`Error::Template`](crate::Error::Template) if the template refuses the conversation; as those of
@@ -125,15 +136,16 @@ impl ChatSession {
         params: &SamplingParams,
     ) -> Result<ChatStream<'_>> {
         self.messages.push(message.into());
-        let prompt = self.prompt();
-        let started = prompt.and_then(|prompt| {
-            self.generator
-                .start(Request::new(Prompt::rendered(prompt), params))
+        let started = self.prompt().and_then(|prompt| {
+            let parser = self.parser(&prompt);
+            let request = Request::new(Prompt::rendered(prompt), &self.visible(params));
+            Ok((self.generator.start(request)?, parser))
         });
         match started {
-            Ok(tokens) => Ok(ChatStream {
+            Ok((tokens, parser)) => Ok(ChatStream {
                 messages: &mut self.messages,
                 tokens,
+                parser: Some(parser),
             }),
             Err(error) => {
                 self.messages.pop();
@@ -153,7 +165,7 @@ impl ChatSession {
             Some(String::from_utf8_lossy(&bytes).into_owned())
         };
         let (bos, eos) = (text(special.bos), text(special.eos));
-        Ok(self.template.render(&RenderInput {
+        Ok(self.template.render_conversation(&RenderInput {
             messages: &self.messages,
             tools: self.tools.as_deref(),
             add_generation_prompt: true,
@@ -162,6 +174,30 @@ impl ChatSession {
             variables: self.variables.clone(),
             ..RenderInput::default()
         })?)
+    }
+
+    /// What takes the answer to `prompt` apart. Without tools nothing is taken for a call.
+    fn parser(&self, prompt: &str) -> OutputParser {
+        let tools = self.tools.as_deref().unwrap_or_default();
+        OutputParser::new(self.answer_format())
+            .tools(tools)
+            .after_prompt(prompt)
+    }
+
+    fn answer_format(&self) -> OutputFormat {
+        OutputFormat {
+            tool_calls: self.format.tool_calls.filter(|_| self.tools.is_some()),
+            ..self.format.clone()
+        }
+    }
+
+    /// Lets the text keep the special tokens that the parser has to see.
+    fn visible(&self, params: &SamplingParams) -> SamplingParams {
+        SamplingParams {
+            skip_special_tokens: params.skip_special_tokens
+                && !self.answer_format().needs_special_tokens(),
+            ..params.clone()
+        }
     }
 }
 
@@ -184,6 +220,8 @@ impl From<String> for Message {
 pub struct ChatStream<'a> {
     messages: &'a mut Vec<Message>,
     tokens: TokenStream,
+    /// Until the answer has joined the conversation.
+    parser: Option<OutputParser>,
 }
 
 impl ChatStream<'_> {
@@ -215,7 +253,10 @@ impl Drop for ChatStream<'_> {
         if failed || self.tokens.usage().completion_tokens == 0 {
             self.messages.pop();
         } else {
-            self.messages.push(Message::assistant(self.tokens.text()));
+            let parser = self.parser.take();
+            let parsed = parser.map(|parser| parser.run(self.tokens.text()));
+            let message = parsed.map(ParsedOutput::into_message);
+            self.messages.extend(message);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The text that tokens make.
 
-use dino_models::tokenizer::{TextDecoder, Tokenizer};
+use dino_models::tokenizer::{SpecialText, TextDecoder, Tokenizer};
 
-use crate::{Result, StopMatcher};
+use crate::{Result, SamplingParams, StopMatcher};
 
 /// Turns generated tokens into text that may be shown: whole characters, and nothing that may become a stop string.
 pub(super) struct Answer {
@@ -12,10 +12,15 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(stops: &[String]) -> Self {
+    pub(super) fn new(params: &SamplingParams) -> Self {
+        let special = if params.skip_special_tokens {
+            SpecialText::Omit
+        } else {
+            SpecialText::Show
+        };
         Self {
-            decoder: TextDecoder::continuation(),
-            stops: StopMatcher::new(stops),
+            decoder: TextDecoder::continuation().special(special),
+            stops: StopMatcher::new(&params.stop),
             text: String::new(),
         }
     }

@@ -71,7 +71,7 @@ impl TokenStream {
             sequence: Some(sequence),
             cancel: request.cancel,
             sampler,
-            answer: Answer::new(&request.params.stop),
+            answer: Answer::new(&request.params),
             tokens: Vec::new(),
             room: request
                 .params

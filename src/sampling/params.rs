@@ -58,6 +58,9 @@ pub struct SamplingParams {
     pub ignore_eos: bool,
     /// Reports the log probability of every token and of this many most likely alternatives.
     pub logprobs: Option<usize>,
+    /// Leaves special tokens out of the text, which is the default. Some models begin calls of tools with one, so what
+    /// reads these from the text has to see it. The token that ends a text is never part of it.
+    pub skip_special_tokens: bool,
 }
 
 impl Default for SamplingParams {
@@ -80,6 +83,7 @@ impl Default for SamplingParams {
             stop_token_ids: Vec::new(),
             ignore_eos: false,
             logprobs: None,
+            skip_special_tokens: true,
         }
     }
 }

@@ -6,4 +6,5 @@ mod common;
 mod logits;
 mod sampling;
 mod sequence;
+mod special;
 mod stopping;

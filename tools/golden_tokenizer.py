@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Write tests/golden/tokenizer_smollm2.json and tokenizer_tiny.json: texts with their exact token ids.
+"""Write tests/golden/tokenizer_smollm2.json, tokenizer_tiny.json and tokenizer_pieces.json: texts with their token ids.
 
 The default model's ids come from a `tokenizers` object built from the GGUF's tokens and merges the way the original
 tokenizer.json is (digits apart, then GPT-2's byte-level splitting); the tiny vocabularies' from `tokenizers` and
 `sentencepiece`. "plain": the text read as text. "special": control tokens written in the text become their ids. No
-begin or end token is added.
+begin or end token is added. The vocabularies of tokenizer_pieces.json (WordPiece from `tokenizers`, unigrams from
+`sentencepiece`) are written beside it, in tiny_tokenizers/.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import pathlib
 import random
 
 import reference
-from tiny_tokenizers import Gpt2Vocabulary, SpmVocabulary
+from tiny_tokenizers import Gpt2Vocabulary, SpmVocabulary, UnigramVocabulary, WordPieceVocabulary, write_vocabulary
 
 TEXTS = [
     "", " ", "  ", "a", " a", "a ", "\n", "\n\n", "\t", "\r\n", " \n ", "a\n\n\n b", "x    y", "    indented\n        twice",
@@ -34,6 +35,8 @@ SMOLLM2_SPECIAL = [
     "<|im_start|>", "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", "a<|im_end|>b", "  <|endoftext|>  ",
     "<|im_start|><|im_start|>", "<|im_start", "<|im_start|", "<repo_name>x<file_sep>y", "<|IM_START|>", "1<|im_end|>2",
 ]
+WORD_PIECE_SPECIAL = ["[CLS] the [SEP]", "the[MASK]and", "[cls]", "[ SEP ]", "[UNK][PAD]", "x" * 100, "x" * 101, "he" * 50 + " the",
+                      "\u4e00\u4e8c\ufa0e\U00020000", "##ing", "a##b", "o'clock", "\u1e9b\u0323", "\uac00\uac01"]
 TINY_GPT2_SPECIAL = ["<|begin|>hello<|turn|> and the<|end|>", "a <|turn|> b", "<|turn", "<|turn|><|turn|>\n\n"]
 
 
@@ -61,6 +64,23 @@ def write(path, text):
     print(f"{path}: {len(text)} bytes")
 
 
+def write_pieces(folder, texts):
+    """The vocabularies that encoders use, and the ids that they give."""
+    vocabularies = {"word_piece": WordPieceVocabulary(), "word_piece_cased": WordPieceVocabulary(cased=True),
+                    "unigram": UnigramVocabulary(), "unigram_bytes": UnigramVocabulary(byte_fallback=True)}
+    (folder / "tiny_tokenizers").mkdir(exist_ok=True)
+    sections = []
+    for name, vocabulary in vocabularies.items():
+        if "word_piece" in name:
+            write_vocabulary(vocabulary, folder / "tiny_tokenizers" / f"{name}.gguf", "bert")
+            lines = entries(texts + WORD_PIECE_SPECIAL, lambda text: vocabulary.encode(text, False), vocabulary.encode)
+        else:
+            write_vocabulary(vocabulary, folder / "tiny_tokenizers" / f"{name}.gguf", "t5")
+            lines = entries(texts, vocabulary.encode)
+        sections.append(f'"{name}": [\n' + ",\n".join(lines) + "\n]")
+    write(folder / "tokenizer_pieces.json", "{" + ",\n".join(sections) + "}\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     reference.model_argument(parser)
@@ -77,6 +97,7 @@ def main():
     gpt2_lines = ",\n".join(entries(texts + TINY_GPT2_SPECIAL, lambda text: gpt2.encode(text, False), lambda text: gpt2.encode(text, True)))
     spm_lines = ",\n".join(entries(texts, spm.encode))
     write(arguments.out / "tokenizer_tiny.json", f'{{"gpt2": [\n{gpt2_lines}\n],\n"spm": [\n{spm_lines}\n]}}\n')
+    write_pieces(arguments.out, texts)
 
 
 if __name__ == "__main__":

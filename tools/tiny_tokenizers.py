@@ -1,14 +1,15 @@
-"""The two vocabularies of the tiny models: one byte-level BPE (gpt2 type), one SentencePiece (llama type).
+"""The vocabularies of the tiny models: byte-level BPE (gpt2 type), SentencePiece (llama and t5 types), WordPiece (bert).
 
 Not a script of its own. Each class writes itself into a GGUF file as llama.cpp's converter does and encodes text
 through the library that defines its type (`tokenizers`, `sentencepiece`).
 """
 
 import io
+import tempfile
 
 import gguf
 import sentencepiece
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 MERGES = ["t h", "th e", "Ġ the", "i n", "e r", "o n", "r e", "a t", "a n", "an d", "Ġ and", "Ġ s", "in g", "o u",
           "Ġ w", "l l", "h e", "he ll", "hell o", "Ġ Ġ", "ĠĠ ĠĠ", "Ċ Ċ", "Ã ©"]
@@ -95,3 +96,109 @@ class SpmVocabulary:
     def encode(self, text):
         """Ids without `<s>`; sentencepiece never reads control tokens out of text, so only plain text is defined."""
         return self.processor.encode(text)
+
+
+# Text and normal form; far fewer than the 80,000 of NFKC, but of each kind: letters, ligatures, compositions, white
+# space, deletions, one to many.
+NORMALIZATION = [("\uff21", "A"), ("\uff42", "b"), ("\ufb01", "fi"), ("e\u0301", "\u00e9"), ("n\u0303", "\u00f1"), ("\t", " "),
+                 ("\n", " "), ("\r", " "), ("\u00a0", " "), ("\u3000", " "), ("\u0001", ""), ("\u200b", " "), ("\u2026", "..."),
+                 ("\u00bd", "1\u20442"), ("\u2167", "VIII"), ("\u00b2", "2")]
+
+
+class UnigramVocabulary:
+    """A SentencePiece unigram model as T5's: normalises, collapses spaces; ends with `</s>`."""
+
+    name = "unigram"
+    size = 420
+
+    def __init__(self, byte_fallback=False):
+        model = io.BytesIO()
+        points = lambda text: " ".join(f"{ord(character):X}" for character in text)
+        with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:
+            rules.writelines(f"{points(text)}\t{points(form)}\n" for text, form in NORMALIZATION)
+            rules.flush()
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(SPM_TEXT.splitlines()), model_writer=model, model_type="unigram",
+                vocab_size=self.size + 256 * byte_fallback, byte_fallback=byte_fallback, character_coverage=0.99, hard_vocab_limit=False,
+                normalization_rule_tsv=rules.name, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2, num_threads=1)
+        self.model = model.getvalue()
+        self.processor = sentencepiece.SentencePieceProcessor(model_proto=self.model)
+        self.eos = self.processor.eos_id()
+        self.tokens = [self.processor.id_to_piece(i) for i in range(self.processor.vocab_size())]
+
+    kind = SpmVocabulary.kind
+
+    def write(self, writer):
+        from sentencepiece import sentencepiece_model_pb2
+        normalizer = sentencepiece_model_pb2.ModelProto.FromString(self.model).normalizer_spec
+        ids = range(len(self.tokens))
+        writer.add_tokenizer_model("t5")
+        writer.add_tokenizer_pre("default")
+        writer.add_token_list(self.tokens)
+        writer.add_token_scores([self.processor.get_score(i) for i in ids])
+        writer.add_token_types([self.kind(i) for i in ids])
+        writer.add_add_space_prefix(normalizer.add_dummy_prefix)
+        writer.add_remove_extra_whitespaces(normalizer.remove_extra_whitespaces)
+        writer.add_precompiled_charsmap(normalizer.precompiled_charsmap)
+        writer.add_eos_token_id(self.eos)
+        writer.add_unk_token_id(self.processor.unk_id())
+        writer.add_pad_token_id(self.processor.pad_id())
+        writer.add_add_bos_token(False)
+        writer.add_add_eos_token(True)
+
+    def encode(self, text):
+        """Ids without `</s>`."""
+        return self.processor.encode(text)
+
+
+class WordPieceVocabulary:
+    """BERT's: begins with `[CLS]`, ends with `[SEP]`; written with BERT's marks turned around, as converters do."""
+
+    name = "word_piece"
+    size = 400
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+    def __init__(self, cased=False):
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=not cased)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        alphabet = list("абвгдежзиклмнопрстуфхцчшщъыьэюя你好世界今日は") + (list("ÄÖÜäöüßéàôêè") if cased else ["ß"])
+        trainer = trainers.WordPieceTrainer(vocab_size=self.size, special_tokens=self.special, initial_alphabet=alphabet,
+                                            show_progress=False)
+        tokenizer.train_from_iterator(SPM_TEXT.splitlines(), trainer)
+        self.tokenizer = tokenizer
+        self.tokens = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1])]
+        self.bos, self.eos = self.tokens.index("[CLS]"), self.tokens.index("[SEP]")
+
+    def write(self, writer):
+        turned = lambda token: token if token in self.special else token[2:] if token.startswith("##") else "\u2581" + token
+        writer.add_tokenizer_model("bert")
+        writer.add_tokenizer_pre("default")
+        writer.add_token_list([turned(token) for token in self.tokens])
+        writer.add_token_types([gguf.TokenType.CONTROL if token in self.special else gguf.TokenType.NORMAL
+                                for token in self.tokens])
+        writer.add_token_type_count(2)
+        writer.add_pad_token_id(0)
+        writer.add_unk_token_id(1)
+        writer.add_bos_token_id(self.bos)
+        writer.add_eos_token_id(self.eos)
+        writer.add_sep_token_id(self.eos)
+        writer.add_mask_token_id(4)
+
+    def encode(self, text, parse_special=True):
+        """Ids without `[CLS]` and `[SEP]`."""
+        if not parse_special:
+            plain = Tokenizer(self.tokenizer.model)
+            plain.normalizer, plain.pre_tokenizer = self.tokenizer.normalizer, self.tokenizer.pre_tokenizer
+            return plain.encode(text, add_special_tokens=False).ids
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def write_vocabulary(vocabulary, path, architecture):
+    """A GGUF file with a vocabulary and nothing else."""
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_type("vocab")
+    vocabulary.write(writer)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()

@@ -26,6 +26,25 @@ fn sentence_piece() -> VocabularyData<'static> {
     }
 }
 
+fn word_piece() -> VocabularyData<'static> {
+    VocabularyData {
+        model: "bert",
+        tokens: vec!["[UNK]", "[CLS]", "[SEP]", "▁a", "b"],
+        token_type: Some(vec![3, 3, 3, 1, 1]),
+        ..VocabularyData::default()
+    }
+}
+
+fn unigram() -> VocabularyData<'static> {
+    VocabularyData {
+        model: "t5",
+        tokens: vec!["<pad>", "</s>", "<unk>", "▁", "a", "▁a"],
+        token_type: Some(vec![3, 3, 2, 1, 1, 1]),
+        scores: Some(vec![0.0, 0.0, 0.0, -2.0, -3.0, -4.0]),
+        ..VocabularyData::default()
+    }
+}
+
 fn error(data: &VocabularyData<'_>) -> TokenizerError {
     VocabularyTokenizer::new(data).expect_err("the vocabulary is broken")
 }
@@ -52,11 +71,21 @@ fn the_unbroken_ones_work() {
         tokenizer.encode("aA", EncodeOptions::default()).unwrap(),
         [4, 3]
     );
+    let tokenizer = VocabularyTokenizer::new(&word_piece()).unwrap();
+    assert_eq!(
+        tokenizer.encode("ab ba", EncodeOptions::default()).unwrap(),
+        [3, 4, 0]
+    );
+    let tokenizer = VocabularyTokenizer::new(&unigram()).unwrap();
+    assert_eq!(
+        tokenizer.encode("aaxx", EncodeOptions::default()).unwrap(),
+        [5, 4, 2]
+    );
 }
 
 #[test]
 fn unknown_names() {
-    refuses!(byte_level(), model = "bert" => TokenizerError::UnknownModel { .. });
+    refuses!(byte_level(), model = "rwkv" => TokenizerError::UnknownModel { .. });
     refuses!(byte_level(), pre = Some("nobody") => TokenizerError::UnknownPreTokenizer { .. });
 }
 
@@ -65,6 +94,10 @@ fn missing_and_mismatched_arrays() {
     refuses!(byte_level(), tokens = vec![], token_type = None => TokenizerError::MissingKey { .. });
     refuses!(byte_level(), merges = None => TokenizerError::MissingKey { .. });
     refuses!(sentence_piece(), scores = None => TokenizerError::MissingKey { .. });
+    refuses!(unigram(), scores = None => TokenizerError::MissingKey { .. });
+    refuses!(unigram(), scores = Some(vec![0.0]) => TokenizerError::LengthMismatch { found: 1, .. });
+    refuses!(unigram(), token_type = None => TokenizerError::MissingKey { .. });
+    refuses!(word_piece(), token_type = None => TokenizerError::MissingKey { .. });
     refuses!(byte_level(), token_type = Some(vec![1]) => TokenizerError::LengthMismatch { found: 1, .. });
     refuses!(sentence_piece(), scores = Some(vec![0.0; 6]) => TokenizerError::LengthMismatch { found: 6, .. });
 }
@@ -77,6 +110,33 @@ fn bad_entries() {
     for text in ["<0x4>", "<0xGG>", "<0x041>", "<0x+1>", "A"] {
         refuses!(sentence_piece(), tokens = vec!["<unk>", "<s>", "</s>", text, "▁a"] => TokenizerError::InvalidByteToken { token: 3, .. });
     }
+}
+
+#[test]
+fn bad_normalisations() {
+    let unit = |word: u32| word.to_le_bytes();
+    // A trie that leads to a place outside of it, or round in circles, or to a text that is not there, finds nothing.
+    let wild = [
+        [unit(8), unit(u32::MAX), unit(u32::MAX), *b"xyz\0"].concat(),
+        [unit(4), unit(0), *b"xyz\0"].concat(),
+        [unit(8), unit(0x100), unit(0x161), *b"xyz\0"].concat(),
+    ];
+    for charsmap in wild {
+        let data = VocabularyData {
+            precompiled_charsmap: Some(charsmap),
+            ..unigram()
+        };
+        let tokenizer = VocabularyTokenizer::new(&data).unwrap();
+        let text = "a".repeat(1 << 16);
+        assert!(tokenizer.encode(&text, EncodeOptions::default()).is_ok());
+    }
+    let broken: [&[u8]; 5] = [b"x", &unit(1 << 30), &[0; 4], &[2, 0, 0, 0, 1, 1], &{
+        [unit(4), unit(0), [0xff, 0xff, 0, 0]].concat()
+    }];
+    for charsmap in broken {
+        refuses!(unigram(), precompiled_charsmap = Some(charsmap.to_vec()) => TokenizerError::InvalidCharsmap { .. });
+    }
+    refuses!(unigram(), scores = Some(vec![0.0, 0.0, 0.0, 0.0, 0.0, f32::NEG_INFINITY]) => TokenizerError::InvalidScore { token: 5 });
 }
 
 #[test]

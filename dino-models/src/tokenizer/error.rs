@@ -99,6 +99,14 @@ pub enum TokenizerError {
         /// Its text.
         text: String,
     },
+    /// `tokenizer.ggml.precompiled_charsmap` is not what SentencePiece writes.
+    #[error(
+        "tokenizer.ggml.precompiled_charsmap cannot be read: {reason}; the file is damaged, fetch or convert it again"
+    )]
+    InvalidCharsmap {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A merge is not two texts with a space between them.
     #[error(
         "tokenizer.ggml.merges[{index}] is {text:?} instead of two texts with a space between them"

@@ -5,12 +5,14 @@
 //!
 //! 1. `partition` cuts the text at special and added tokens, so that only plain text is left between them;
 //! 2. `pretokenizer` cuts plain text into words (byte-level vocabularies alone), as [`PreTokenizer::names`] lists;
-//! 3. `byte_level` or `sentence_piece` merges the letters of a word into tokens;
+//! 3. `byte_level` or `sentence_piece` merges the letters of a word into tokens; `word_piece` and `unigram` cut it instead;
 //! 4. [`TextDecoder`] goes the other way, a token at a time, and never yields half a character.
 //!
 //! Everything is linear in the text (times a logarithm), whatever the text and the vocabulary are.
 
 mod byte_level;
+mod characters;
+mod charsmap;
 mod contract;
 mod decoder;
 mod error;
@@ -22,8 +24,10 @@ mod pretokenizer;
 mod recipes;
 mod sentence_piece;
 mod special;
+mod unigram;
 mod vocabulary;
 mod vocabulary_tokenizer;
+mod word_piece;
 
 pub use contract::{EncodeOptions, Tokenizer};
 pub use decoder::{SpecialText, TextDecoder};
@@ -33,3 +37,4 @@ pub use pretokenizer::PreTokenizer;
 pub use special::SpecialTokens;
 pub use vocabulary::VocabularyData;
 pub use vocabulary_tokenizer::VocabularyTokenizer;
+pub use word_piece::WordPieceOptions;

@@ -34,12 +34,19 @@ struct Finder {
 }
 
 impl Partition {
-    pub(super) fn new(vocabulary: &Vocabulary) -> Result<Self, TokenizerError> {
+    /// `spelling` gives the text that a token stands for in a text.
+    pub(super) fn new(
+        vocabulary: &Vocabulary,
+        spelling: fn(&str) -> &str,
+    ) -> Result<Self, TokenizerError> {
+        let is_added = |kind| kind == TokenKind::UserDefined;
         Ok(Partition {
-            added: Finder::new(vocabulary, |kind| kind == TokenKind::UserDefined)?,
-            all: Finder::new(vocabulary, |kind| {
-                kind == TokenKind::UserDefined || kind.is_special()
-            })?,
+            added: Finder::new(vocabulary, is_added, spelling)?,
+            all: Finder::new(
+                vocabulary,
+                |kind| is_added(kind) || kind.is_special(),
+                spelling,
+            )?,
         })
     }
 
@@ -70,11 +77,12 @@ impl Finder {
     fn new(
         vocabulary: &Vocabulary,
         wanted: impl Fn(TokenKind) -> bool,
+        spelling: fn(&str) -> &str,
     ) -> Result<Self, TokenizerError> {
         let (tokens, texts): (Vec<u32>, Vec<&str>) = vocabulary
             .iter()
             .filter(|&(_, text, kind)| wanted(kind) && !text.is_empty())
-            .map(|(token, text, _)| (token, text))
+            .map(|(token, text, _)| (token, spelling(text)))
             .unzip();
         let too_large = |found| TokenizerError::TooLarge {
             key: "tokenizer.ggml.tokens (special and added ones)",

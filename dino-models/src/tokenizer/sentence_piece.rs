@@ -165,7 +165,7 @@ fn escape(text: &str, with_space: bool) -> String {
 }
 
 /// The byte that a byte token, `<0x0A>`, stands for.
-fn byte_of(text: &str) -> Option<u8> {
+pub(super) fn byte_of(text: &str) -> Option<u8> {
     let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
     let two = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     two.then(|| u8::from_str_radix(digits, 16).ok())?

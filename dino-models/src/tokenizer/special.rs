@@ -34,6 +34,7 @@ pub(super) struct Defaults {
     pub(super) eos: Option<u32>,
     pub(super) unk: Option<u32>,
     pub(super) add_bos: bool,
+    pub(super) add_eos: bool,
     pub(super) add_space_prefix: bool,
 }
 
@@ -116,7 +117,7 @@ impl SpecialTokens {
             ..SpecialTokens::default()
         };
         special.add_bos = adds("bos", data.add_bos_token, defaults.add_bos, special.bos)?;
-        special.add_eos = adds("eos", data.add_eos_token, false, special.eos)?;
+        special.add_eos = adds("eos", data.add_eos_token, defaults.add_eos, special.eos)?;
         Ok(special)
     }
 

@@ -4,7 +4,7 @@ use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::{TokenKind, TokenizerError};
+use super::{TokenKind, TokenizerError, WordPieceOptions};
 
 /// The most tokens, and the most merges, that a vocabulary may have: eight times the largest one published.
 pub(super) const MOST_TOKENS: usize = 1 << 21;
@@ -12,21 +12,22 @@ pub(super) const MOST_TOKENS: usize = 1 << 21;
 /// A vocabulary as a model file states it, borrowed from there. Names are those of the keys, `tokenizer.ggml.*`.
 #[derive(Debug, Clone, Default)]
 pub struct VocabularyData<'a> {
-    /// The kind of vocabulary: `gpt2` (byte-level pairs) or `llama` (SentencePiece pairs).
+    /// The kind of vocabulary: `gpt2` (byte-level pairs), `llama` (SentencePiece pairs), `bert` (WordPiece) or `t5`
+    /// (SentencePiece unigrams).
     pub model: &'a str,
     /// The name of the pre-tokenizer of a byte-level vocabulary.
     pub pre: Option<&'a str>,
-    /// The text of each token, `[vocab_size]`.
+    /// The text of each token, `[vocab_size]`; of `bert` and `t5` as of `llama`, with `▁` for a space in front of a word.
     pub tokens: Vec<&'a str>,
-    /// What joining two neighbours to a token is worth, `[vocab_size]`; SentencePiece alone.
+    /// What joining two neighbours to a token is worth (`llama`), or its log probability (`t5`), `[vocab_size]`.
     pub scores: Option<Vec<f32>>,
     /// The kind of each token, `[vocab_size]`, as [`TokenKind::from_gguf`] reads it; all normal if missing.
     pub token_type: Option<Vec<i32>>,
     /// Pairs to be joined, best first, each `left right`; byte-level alone.
     pub merges: Option<Vec<&'a str>>,
-    /// Begins a text.
+    /// Begins a text; `[CLS]` for `bert`.
     pub bos_token_id: Option<u32>,
-    /// Ends a text.
+    /// Ends a text; `[SEP]` for `bert`.
     pub eos_token_id: Option<u32>,
     /// Ends a turn of a conversation.
     pub eot_token_id: Option<u32>,
@@ -42,6 +43,12 @@ pub struct VocabularyData<'a> {
     pub add_eos_token: Option<bool>,
     /// Whether a text gets a space in front; SentencePiece alone.
     pub add_space_prefix: Option<bool>,
+    /// Whether spaces at the ends of a text go and runs of them become one; `t5` alone.
+    pub remove_extra_whitespaces: Option<bool>,
+    /// The normalisation that a SentencePiece model carries; `t5` alone.
+    pub precompiled_charsmap: Option<Vec<u8>>,
+    /// The normalisation of a `bert` vocabulary; guessed from its tokens if missing.
+    pub word_piece: Option<WordPieceOptions>,
 }
 
 /// Token texts in one buffer, their kinds, and an index of ids by text.

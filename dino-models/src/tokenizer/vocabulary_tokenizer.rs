@@ -6,7 +6,9 @@ use super::byte_level::{self, ByteLevel};
 use super::partition::{Fragment, Partition};
 use super::sentence_piece::{self, SPACE, SentencePiece};
 use super::special::Defaults;
+use super::unigram::Unigram;
 use super::vocabulary::Vocabulary;
+use super::word_piece::{self, WordPiece};
 use super::{
     EncodeOptions, PreTokenizer, SpecialTokens, TokenKind, Tokenizer, TokenizerError,
     VocabularyData,
@@ -14,7 +16,7 @@ use super::{
 use crate::format::Metadata;
 
 /// The kinds of vocabulary that are supported.
-const MODELS: &[&str] = &["gpt2", "llama"];
+const MODELS: &[&str] = &["gpt2", "llama", "bert", "t5"];
 
 /// The longest text that is encoded at once: offsets are 32 bits wide, and escaping may triple a text.
 const LONGEST_TEXT: usize = (u32::MAX / 4) as usize;
@@ -33,6 +35,8 @@ pub struct VocabularyTokenizer {
 enum Model {
     ByteLevel(Box<ByteLevel>),
     SentencePiece(SentencePiece),
+    WordPiece(WordPiece),
+    Unigram(Box<Unigram>),
 }
 
 impl VocabularyTokenizer {
@@ -44,6 +48,8 @@ impl VocabularyTokenizer {
         match data.model {
             "gpt2" => Self::byte_level(data),
             "llama" => Self::sentence_piece(data),
+            "bert" => Self::word_piece(data),
+            "t5" => Self::unigram(data),
             other => Err(TokenizerError::UnknownModel {
                 found: other.to_owned(),
                 known: MODELS,
@@ -78,6 +84,7 @@ impl VocabularyTokenizer {
             eos: Some(2),
             unk: Some(0),
             add_bos: true,
+            add_eos: false,
             add_space_prefix: true,
         };
         let special = SpecialTokens::new(data, defaults, &vocabulary)?;
@@ -85,14 +92,48 @@ impl VocabularyTokenizer {
         Self::assemble(vocabulary, special, Model::SentencePiece(model))
     }
 
+    fn word_piece(data: &VocabularyData<'_>) -> Result<Self, TokenizerError> {
+        let vocabulary = Vocabulary::new(data)?;
+        let defaults = Defaults {
+            bos: vocabulary.find("[CLS]"),
+            eos: vocabulary.find("[SEP]"),
+            unk: vocabulary.find("[UNK]"),
+            add_bos: true,
+            add_eos: true,
+            add_space_prefix: true,
+        };
+        let special = SpecialTokens::new(data, defaults, &vocabulary)?;
+        let model = WordPiece::new(data, &vocabulary, special.unk)?;
+        Self::assemble(vocabulary, special, Model::WordPiece(model))
+    }
+
+    fn unigram(data: &VocabularyData<'_>) -> Result<Self, TokenizerError> {
+        let vocabulary = Vocabulary::new(data)?;
+        let defaults = Defaults {
+            bos: None,
+            eos: Some(1),
+            unk: Some(2),
+            add_bos: false,
+            add_eos: true,
+            add_space_prefix: true,
+        };
+        let special = SpecialTokens::new(data, defaults, &vocabulary)?;
+        let model = Unigram::new(data, &vocabulary, special.unk)?;
+        Self::assemble(vocabulary, special, Model::Unigram(Box::new(model)))
+    }
+
     fn assemble(
         vocabulary: Vocabulary,
         special: SpecialTokens,
         model: Model,
     ) -> Result<Self, TokenizerError> {
+        let spelling: fn(&str) -> &str = match model {
+            Model::WordPiece(_) => word_piece::without_mark,
+            _ => as_written,
+        };
         Ok(VocabularyTokenizer {
             end_of_generation: special.end_of_generation(&vocabulary),
-            partition: Partition::new(&vocabulary)?,
+            partition: Partition::new(&vocabulary, spelling)?,
             vocabulary,
             special,
             model,
@@ -113,6 +154,14 @@ impl VocabularyTokenizer {
             Model::SentencePiece(model) => {
                 let with_space = after_special && self.special.add_space_prefix;
                 model.encode(&self.vocabulary, text, with_space, tokens)
+            }
+            Model::WordPiece(model) => {
+                model.encode(&self.vocabulary, text, tokens);
+                Ok(())
+            }
+            Model::Unigram(model) => {
+                model.encode(text, tokens);
+                Ok(())
             }
         }
     }
@@ -161,7 +210,8 @@ impl Tokenizer for VocabularyTokenizer {
         })?;
         Ok(match &self.model {
             Model::ByteLevel(_) => byte_level::bytes(text, kind),
-            Model::SentencePiece(_) => sentence_piece::bytes(text, kind),
+            Model::SentencePiece(_) | Model::Unigram(_) => sentence_piece::bytes(text, kind),
+            Model::WordPiece(_) => word_piece::bytes(text, kind),
         })
     }
 
@@ -186,10 +236,14 @@ impl Tokenizer for VocabularyTokenizer {
     fn token_id(&self, text: &str) -> Option<u32> {
         let spelled = || match &self.model {
             Model::ByteLevel(_) => byte_level::spell(text),
-            Model::SentencePiece(_) => text.replace(' ', SPACE.encode_utf8(&mut [0; 4])),
+            _ => text.replace(' ', SPACE.encode_utf8(&mut [0; 4])),
         };
         self.vocabulary
             .find(text)
             .or_else(|| self.vocabulary.find(&spelled()))
     }
+}
+
+fn as_written(text: &str) -> &str {
+    text
 }

@@ -29,7 +29,7 @@ pub struct Cache {
     layout: KvLayout,
     sequences: Vec<Option<Sequence>>,
     free: Vec<Arc<KvPage>>,
-    /// Pages that sequences hold, each counted once for every holder.
+    /// Pages that sequences hold, each counted once however many share it.
     held: usize,
     limit: Option<usize>,
     states: Vec<State>,
@@ -108,7 +108,6 @@ impl Cache {
             pages: pages.clone(),
             len: *len,
         };
-        self.held += copy.pages.len();
         let copy = self.insert(copy);
         for state in &mut self.states {
             let (from, to) = (id.0 * state.size, copy.0 * state.size);
@@ -161,18 +160,23 @@ impl Cache {
         let len = sequence.len;
         let keep = sequence.len.div_ceil(PAGE).min(sequence.pages.len());
         let dropped = sequence.pages.split_off(keep);
-        self.held -= dropped.len();
-        self.free.extend(
-            dropped
-                .into_iter()
-                .filter(|page| Arc::strong_count(page) == 1),
-        );
+        for page in dropped {
+            self.release(page);
+        }
         if len == 0 {
             for state in &mut self.states {
                 state.values[id.0 * state.size..][..state.size].fill(0.0);
             }
         }
         Ok(len)
+    }
+
+    /// Keeps a page for reuse if nobody else holds it.
+    fn release(&mut self, page: Arc<KvPage>) {
+        if Arc::strong_count(&page) == 1 {
+            self.held -= 1;
+            self.free.push(page);
+        }
     }
 
     /// Gives the memory of unused pages, and of the states of removed sequences, back to the system.
@@ -192,28 +196,44 @@ impl Cache {
     /// [`ModelError::CacheFull`], which changes nothing; [`ModelError::UnknownSequence`].
     pub fn reserve(&mut self, id: SequenceId, tokens: usize) -> Result<(), ModelError> {
         let sequence = self.sequence(id)?;
-        let needed = (sequence.len + tokens)
+        let missing = (sequence.len + tokens)
             .div_ceil(PAGE)
             .saturating_sub(sequence.pages.len());
-        let available = self
-            .limit
-            .map_or(usize::MAX, |limit| limit.saturating_sub(self.held));
+        // Pages that others hold too are copied before they are written.
+        let written = sequence.pages.iter().skip(sequence.len / PAGE);
+        let shared = written.filter(|page| Arc::strong_count(page) > 1).count();
+        let needed = missing + shared;
+        let available = self.available();
         if needed > available {
             return Err(ModelError::CacheFull { needed, available });
         }
-        let first_written = sequence.len / PAGE;
-        for _ in 0..needed {
-            let page = self
-                .free
-                .pop()
-                .unwrap_or_else(|| Arc::new(KvPage::new(self.layout)));
-            self.held += 1;
-            self.sequence_mut(id)?.pages.push(page);
+        self.held += needed;
+        let layout = self.layout;
+        let (sequences, free) = (&mut self.sequences, &mut self.free);
+        let sequence = sequences[id.0].as_mut().expect("it was found above");
+        for page in sequence.pages.iter_mut().skip(sequence.len / PAGE) {
+            if Arc::get_mut(page).is_none() {
+                *page = Arc::new(KvPage::clone(page));
+                // The copy takes the place of a page that waits for use.
+                free.pop();
+            }
         }
-        for page in self.sequence_mut(id)?.pages.iter_mut().skip(first_written) {
-            Arc::make_mut(page);
-        }
+        let new = || free.pop().unwrap_or_else(|| Arc::new(KvPage::new(layout)));
+        sequence
+            .pages
+            .extend(std::iter::repeat_with(new).take(missing));
         Ok(())
+    }
+
+    /// Pages that may still be taken.
+    pub fn available(&self) -> usize {
+        self.limit
+            .map_or(usize::MAX, |limit| limit.saturating_sub(self.held))
+    }
+
+    /// Pages in use, each counted once however many sequences share it.
+    pub fn held(&self) -> usize {
+        self.held
     }
 
     /// The pages of a sequence, to be read.
@@ -308,6 +328,26 @@ mod tests {
             !Arc::ptr_eq(&a[1], &b[1]),
             "the page that is written is not"
         );
+    }
+
+    #[test]
+    fn a_shared_page_counts_once_and_its_copy_again() {
+        let mut cache = cache(Some(3));
+        let first = cache.add();
+        grow(&mut cache, first, PAGE + 5);
+        let second = cache.fork(first).unwrap();
+        assert_eq!((cache.held(), cache.available()), (2, 1));
+        grow(&mut cache, second, 1);
+        assert_eq!((cache.held(), cache.available()), (3, 0));
+        let third = cache.fork(first).unwrap();
+        let error = cache.reserve(third, 1).unwrap_err();
+        assert!(matches!(error, ModelError::CacheFull { needed: 1, .. }));
+        for id in [first, third] {
+            cache.remove(id);
+        }
+        assert_eq!(cache.held(), 2);
+        cache.remove(second);
+        assert_eq!(cache.held(), 0);
     }
 
     #[test]

@@ -107,6 +107,12 @@ impl Scratch {
         &mut self.logits[row * columns..(row + 1) * columns]
     }
 
+    /// The logits of all wanted rows, `[vocabulary]` each, in their order, to be changed in place.
+    pub fn rows_mut(&mut self) -> impl ExactSizeIterator<Item = &mut [f32]> {
+        let columns = self.logits.len().checked_div(self.rows).unwrap_or(0);
+        self.logits.chunks_exact_mut(columns.max(1))
+    }
+
     /// For models: the buffers of type `S` that the model keeps here, and the logits resized to
     /// `[rows, vocabulary]`.
     pub fn prepare<S: Default + Send + 'static>(

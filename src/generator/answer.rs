@@ -8,7 +8,6 @@ use crate::{Result, SamplingParams, StopMatcher};
 pub(super) struct Answer {
     decoder: TextDecoder,
     stops: StopMatcher,
-    text: String,
 }
 
 impl Answer {
@@ -21,15 +20,12 @@ impl Answer {
         Self {
             decoder: TextDecoder::continuation().special(special),
             stops: StopMatcher::new(&params.stop),
-            text: String::new(),
         }
     }
 
     /// The text that `token` completes.
     pub(super) fn push(&mut self, tokenizer: &dyn Tokenizer, token: u32) -> Result<String> {
-        let shown = self.stops.push(self.decoder.push(tokenizer, token)?);
-        self.text.push_str(&shown);
-        Ok(shown)
+        Ok(self.stops.push(self.decoder.push(tokenizer, token)?))
     }
 
     /// The text that was held back, when no further token comes.
@@ -38,17 +34,11 @@ impl Answer {
         if self.stops.stopped_at().is_none() {
             shown += &self.stops.finish();
         }
-        self.text.push_str(&shown);
         shown
     }
 
     /// Which stop string has ended the text, by its place in the list.
     pub(super) fn stopped_at(&self) -> Option<usize> {
         self.stops.stopped_at()
-    }
-
-    /// All text shown so far.
-    pub(super) fn text(&self) -> &str {
-        &self.text
     }
 }

@@ -33,6 +33,8 @@ pub enum FinishReason {
     Length,
     /// It was cancelled.
     Cancelled,
+    /// Its time was over; see [`Request::deadline`](crate::Request::deadline).
+    Deadline,
     /// An error ended it, which the stream has given.
     Failed,
 }

@@ -2,13 +2,15 @@
 
 mod answer;
 mod completion;
+pub(crate) mod continuation;
 mod generate;
 mod prompt;
 mod request;
 mod score;
 mod sequence;
-mod stats;
+pub(crate) mod stats;
 mod stream;
+pub(crate) mod transcript;
 
 pub use completion::{Completion, FinishReason, Token, Usage};
 pub use generate::Generator;

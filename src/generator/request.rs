@@ -1,6 +1,7 @@
 //! All that one generation needs to know.
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use super::Prompt;
 use crate::{CancelToken, LogitsProcessor, SamplingParams};
@@ -20,7 +21,9 @@ pub struct Request {
     pub(super) prompt: Prompt,
     pub(super) params: SamplingParams,
     pub(super) cancel: CancelToken,
+    pub(super) deadline: Option<Instant>,
     pub(super) processors: Vec<Box<dyn LogitsProcessor>>,
+    pub(crate) priority: i32,
 }
 
 impl Request {
@@ -30,7 +33,9 @@ impl Request {
             prompt: prompt.into(),
             params: params.clone(),
             cancel: CancelToken::new(),
+            deadline: None,
             processors: Vec::new(),
+            priority: 0,
         }
     }
 
@@ -41,6 +46,29 @@ impl Request {
             cancel: token.clone(),
             ..self
         }
+    }
+
+    /// Ends the generation at this moment, wherever it is.
+    #[must_use]
+    pub fn deadline(self, deadline: Instant) -> Self {
+        Self {
+            deadline: Some(deadline),
+            ..self
+        }
+    }
+
+    /// Ends the generation when this much time has gone by from now.
+    #[must_use]
+    pub fn timeout(self, time: Duration) -> Self {
+        // A moment beyond what the clock can say never comes.
+        let deadline = Instant::now().checked_add(time);
+        Self { deadline, ..self }
+    }
+
+    /// An [`Engine`](crate::Engine) runs requests of higher priority first; 0 is usual.
+    #[must_use]
+    pub fn priority(self, priority: i32) -> Self {
+        Self { priority, ..self }
     }
 
     /// Adds a processor after those already there.
@@ -58,6 +86,8 @@ impl fmt::Debug for Request {
             .field("prompt", &self.prompt)
             .field("params", &self.params)
             .field("cancel", &self.cancel)
+            .field("deadline", &self.deadline)
+            .field("priority", &self.priority)
             .field("processors", &self.processors.len())
             .finish()
     }

@@ -6,13 +6,16 @@ use serde::{Serialize, Serializer};
 
 use super::Usage;
 
-/// How fast a generation was. Only time spent inside this crate counts; serialized durations are seconds.
+/// How fast a generation was. Of a [`Generator`](crate::Generator), only time spent inside this crate counts. Serialized durations are seconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// From the request to its first token.
+    /// From the request to its first token, the time in the queue included.
     #[serde(serialize_with = "seconds")]
     pub time_to_first_token: Duration,
+    /// What an [`Engine`](crate::Engine) let it wait before it began.
+    #[serde(serialize_with = "seconds")]
+    pub queue_time: Duration,
     /// Mean time of each token after the first.
     #[serde(serialize_with = "seconds")]
     pub time_per_output_token: Duration,
@@ -31,21 +34,24 @@ pub struct Stats {
 
 /// Time spent on a generation.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Clock {
-    /// Until the first token.
-    pub(super) prompt: Duration,
+pub(crate) struct Clock {
+    /// Until it began.
+    pub(crate) queue: Duration,
+    /// From then to the first token.
+    pub(crate) prompt: Duration,
     /// After it.
-    pub(super) decode: Duration,
+    pub(crate) decode: Duration,
 }
 
 impl Stats {
-    pub(super) fn new(clock: Clock, usage: Usage, load_time: Duration) -> Self {
+    pub(crate) fn new(clock: Clock, usage: Usage, load_time: Duration) -> Self {
         let decoded = usage.completion_tokens.saturating_sub(1);
         let mean = clock
             .decode
             .checked_div(decoded.try_into().unwrap_or(u32::MAX));
         Self {
-            time_to_first_token: clock.prompt,
+            time_to_first_token: clock.queue + clock.prompt,
+            queue_time: clock.queue,
             time_per_output_token: mean.unwrap_or_default(),
             prompt_tokens_per_second: rate(usage.prompt_tokens - usage.cached_tokens, clock.prompt),
             decode_tokens_per_second: rate(decoded, clock.decode),
@@ -84,6 +90,7 @@ mod tests {
     #[test]
     fn rates_follow_from_times_and_counts() {
         let clock = Clock {
+            queue: Duration::from_millis(100),
             prompt: Duration::from_millis(500),
             decode: Duration::from_secs(2),
         };
@@ -93,6 +100,7 @@ mod tests {
             cached_tokens: 20,
         };
         let stats = Stats::new(clock, usage, Duration::ZERO);
+        assert_eq!(stats.time_to_first_token, Duration::from_millis(600));
         assert_eq!(stats.prompt_tokens_per_second, 200.0);
         assert_eq!(stats.decode_tokens_per_second, 20.0);
         assert_eq!(stats.time_per_output_token, Duration::from_millis(50));

@@ -5,14 +5,13 @@ use std::time::Instant;
 
 use dino_models::Wanted;
 
-use super::answer::Answer;
+use super::continuation::Continuation;
 use super::generate::{Home, return_to};
-use super::sequence::{Sequence, check_context};
+use super::sequence::Sequence;
 use super::stats::Clock;
+use super::transcript::{Ending, Transcript};
 use super::{Completion, FinishReason, Generator, Request, Stats, Token, Usage};
-use crate::{
-    CancelToken, Error, Model, Result, SampledToken, Sampler, SamplingParams, TokenContext,
-};
+use crate::{CancelToken, Result};
 
 /// The tokens of one generation, generated as they are asked for.
 ///
@@ -31,96 +30,65 @@ use crate::{
 /// # Ok::<(), dino_llm::Error>(())
 /// ```
 pub struct TokenStream {
-    model: Model,
     home: Home,
     /// Taken along while the generation runs.
     sequence: Option<Box<Sequence>>,
-    params: SamplingParams,
-    cancel: CancelToken,
-    sampler: Sampler,
-    answer: Answer,
-    /// Of prompt and answer.
-    ids: Vec<u32>,
-    tokens: Vec<Token>,
-    /// Tokens that may be generated.
-    room: usize,
-    usage: Usage,
+    continuation: Continuation,
+    transcript: Transcript,
     clock: Clock,
-    finish_reason: Option<FinishReason>,
 }
 
 impl TokenStream {
     pub(super) fn new(generator: &mut Generator, request: Request) -> Result<Self> {
         let started = Instant::now();
         let model = generator.model().clone();
-        let mut sampler = Sampler::new(&request.params, model.end_of_generation())?;
-        for processor in request.processors {
-            sampler.add_processor(processor);
-        }
-        let ids = request.prompt.into_tokens(&**model.tokenizer())?;
-        if ids.is_empty() {
-            return Err(Error::EmptyPrompt);
-        }
-        check_context(&model, ids.len() + 1)?;
+        let mut continuation = Continuation::new(&model, request, model.context_length())?;
         let mut sequence = generator.take_sequence();
         // The last token is always run: its logits are wanted.
-        let cached_tokens = sequence.keep_prefix(&ids, ids.len() - 1)?;
-        let fits = model.context_length() - ids.len();
+        let ids = continuation.ids();
+        let cached_tokens = sequence.keep_prefix(ids, ids.len() - 1)?;
+        continuation.set_cached_tokens(cached_tokens);
         Ok(Self {
             home: generator.home().clone(),
             sequence: Some(sequence),
-            cancel: request.cancel,
-            sampler,
-            answer: Answer::new(&request.params),
-            tokens: Vec::new(),
-            room: request
-                .params
-                .max_tokens
-                .map_or(fits, |most| most.min(fits)),
-            params: request.params,
-            usage: Usage {
-                prompt_tokens: ids.len(),
-                completion_tokens: 0,
-                cached_tokens,
-            },
-            ids,
-            model,
+            continuation,
+            transcript: Transcript::default(),
             clock: Clock {
                 prompt: started.elapsed(),
                 ..Clock::default()
             },
-            finish_reason: None,
         })
     }
 
     /// A token that cancels this generation, also in the middle of its prompt.
     pub fn cancel_token(&self) -> CancelToken {
-        self.cancel.clone()
+        self.continuation.cancel_token().clone()
     }
 
     /// Why the text ended; `None` while it goes on.
     pub fn finish_reason(&self) -> Option<FinishReason> {
-        self.finish_reason
+        self.continuation.finish_reason()
     }
 
     /// Tokens counted so far.
     pub fn usage(&self) -> Usage {
-        self.usage
+        self.continuation.usage()
     }
 
     /// How fast it has been so far.
     pub fn stats(&self) -> Stats {
-        Stats::new(self.clock, self.usage, self.model.load_time())
+        let load_time = self.continuation.model().load_time();
+        Stats::new(self.clock, self.usage(), load_time)
     }
 
     /// The text so far: that of all tokens, joined.
     pub fn text(&self) -> &str {
-        self.answer.text()
+        self.transcript.text()
     }
 
     /// The tokens so far.
     pub fn tokens(&self) -> &[Token] {
-        &self.tokens
+        self.transcript.tokens()
     }
 
     /// Runs the generation to its end and gives all of it, tokens already seen included.
@@ -134,93 +102,50 @@ impl TokenStream {
     /// As [`Self::into_completion`]; only the tokens are gone from this stream then.
     pub(crate) fn complete(&mut self) -> Result<Completion> {
         while self.next().transpose()?.is_some() {}
-        let stops = &self.params.stop;
-        let stop = self.answer.stopped_at().and_then(|index| stops.get(index));
-        Ok(Completion {
-            text: self.answer.text().to_owned(),
-            finish_reason: self.finish_reason.unwrap_or(FinishReason::Failed),
-            stop: stop.cloned(),
-            seed: self.sampler.seed(),
-            usage: self.usage,
+        let ending = Ending {
+            finish_reason: self.finish_reason().unwrap_or(FinishReason::Failed),
+            stop: self.continuation.stop().cloned(),
+            seed: self.continuation.seed(),
+            usage: self.usage(),
             stats: self.stats(),
-            tokens: std::mem::take(&mut self.tokens),
-        })
+        };
+        Ok(self.transcript.complete(ending))
     }
 
-    /// The next token, or `None` if the generation was cancelled.
+    /// The next token, or `None` if the generation was interrupted.
     fn step(&mut self) -> Result<Option<Token>> {
         let Some(mut sequence) = self.sequence.take() else {
             return Ok(None);
         };
-        let sampled = match self.run_ahead(&mut sequence) {
-            Ok(true) => self.sample(&mut sequence).map(Some),
+        let token = match self.run_ahead(&mut sequence) {
+            Ok(true) => self.continuation.draw(sequence.logits_mut(0)).map(Some),
             Ok(false) => Ok(None),
             Err(error) => Err(error),
         };
         self.sequence = Some(sequence);
-        sampled?.map(|sampled| self.accept(sampled)).transpose()
+        token
     }
 
-    /// Runs the tokens that the model has not seen; false if that was cancelled.
-    fn run_ahead(&self, sequence: &mut Sequence) -> Result<bool> {
+    /// Runs the tokens that the model has not seen; false if that was interrupted.
+    fn run_ahead(&mut self, sequence: &mut Sequence) -> Result<bool> {
         loop {
-            if self.cancel.is_cancelled() {
+            if self.continuation.is_interrupted() {
                 return Ok(false);
             }
-            let unseen = &self.ids[sequence.len()..];
-            let chunk = &unseen[..unseen.len().min(self.model.prompt_chunk())];
+            let model = self.continuation.model();
+            let unseen = &self.continuation.ids()[sequence.len()..];
+            let chunk = &unseen[..unseen.len().min(model.prompt_chunk())];
             let is_last = chunk.len() == unseen.len();
             let wanted = if is_last {
                 Wanted::Last
             } else {
                 Wanted::Nothing
             };
-            sequence.push(&self.model, chunk, wanted)?;
+            sequence.push(model, chunk, wanted)?;
             if is_last {
                 return Ok(true);
             }
         }
-    }
-
-    fn sample(&mut self, sequence: &mut Sequence) -> Result<SampledToken> {
-        let (prompt, generated) = self.ids.split_at(self.usage.prompt_tokens);
-        // Logits beyond the vocabulary are padding.
-        let logits = &mut sequence.logits_mut(0)[..self.model.tokenizer().vocab_size()];
-        let context = TokenContext { prompt, generated };
-        Ok(self.sampler.sample(logits, &context)?)
-    }
-
-    fn accept(&mut self, sampled: SampledToken) -> Result<Token> {
-        let SampledToken {
-            id,
-            logprob,
-            top_logprobs,
-        } = sampled;
-        let ends = self.model.end_of_generation().binary_search(&id).is_ok()
-            || self.params.stop_token_ids.contains(&id);
-        let mut text = String::new();
-        if !ends {
-            text = self.answer.push(&**self.model.tokenizer(), id)?;
-        }
-        self.ids.push(id);
-        self.usage.completion_tokens += 1;
-        let is_full = self.usage.completion_tokens == self.room;
-        if ends || is_full {
-            text += &self.answer.finish();
-        }
-        if ends || self.answer.stopped_at().is_some() {
-            self.finish_reason = Some(FinishReason::Stop);
-        } else if is_full {
-            self.finish_reason = Some(FinishReason::Length);
-        }
-        let token = Token {
-            id,
-            text,
-            logprob,
-            top_logprobs,
-        };
-        self.tokens.push(token.clone());
-        Ok(token)
     }
 
     fn take_home(&mut self) {
@@ -234,10 +159,10 @@ impl Iterator for TokenStream {
     type Item = Result<Token>;
 
     fn next(&mut self) -> Option<Result<Token>> {
-        if self.finish_reason.is_some() {
+        if self.finish_reason().is_some() {
             return None;
         }
-        let is_first = self.tokens.is_empty();
+        let is_first = self.tokens().is_empty();
         let started = Instant::now();
         let token = self.step();
         let spent = if is_first {
@@ -247,11 +172,11 @@ impl Iterator for TokenStream {
         };
         *spent += started.elapsed();
         match &token {
-            Ok(Some(_)) => {}
-            Ok(None) => self.finish_reason = Some(FinishReason::Cancelled),
-            Err(_) => self.finish_reason = Some(FinishReason::Failed),
+            Ok(Some(token)) => self.transcript.push(token),
+            Ok(None) => {}
+            Err(_) => self.continuation.fail(),
         }
-        if self.finish_reason.is_some() {
+        if self.finish_reason().is_some() {
             self.take_home();
         }
         token.transpose()
@@ -268,10 +193,10 @@ impl fmt::Debug for TokenStream {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("TokenStream")
-            .field("model", &self.model)
-            .field("params", &self.params)
-            .field("usage", &self.usage)
-            .field("finish_reason", &self.finish_reason)
+            .field("model", self.continuation.model())
+            .field("params", self.continuation.params())
+            .field("usage", &self.usage())
+            .field("finish_reason", &self.finish_reason())
             .finish_non_exhaustive()
     }
 }

@@ -130,7 +130,12 @@ impl Model {
 
     /// An empty cache of the model's shape and the chosen element type.
     pub fn new_cache(&self) -> Cache {
-        self.config().new_cache(self.0.kv_type, None)
+        self.new_cache_of(None)
+    }
+
+    /// As [`Self::new_cache`], of at most this many pages.
+    pub(crate) fn new_cache_of(&self, pages: Option<usize>) -> Cache {
+        self.config().new_cache(self.0.kv_type, pages)
     }
 }
 

@@ -8,7 +8,7 @@ use dino_models::format::FormatError;
 use dino_models::tokenizer::TokenizerError;
 
 use crate::default_model::DefaultModelError;
-use crate::{SamplingError, TemplateError};
+use crate::{EngineError, SamplingError, TemplateError};
 
 /// Why a model could not be loaded or a text not be generated.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,9 @@ pub enum Error {
     /// The chat template is unusable, or refused a conversation.
     #[error(transparent)]
     Template(#[from] TemplateError),
+    /// An engine did not take a request, or did not finish it.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// The model brings no chat template.
     #[error(
         "{}: the file has no chat template (tokenizer.chat_template), so it is no model for conversations: generate from \

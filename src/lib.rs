@@ -25,6 +25,7 @@
 //!   [`ModelBuilder`] loads with other than default settings, architectures of your own among them.
 //! * [`Generator`] continues a [`Prompt`] and remembers what it has run. Its [`TokenStream`] is an iterator that is
 //!   cancelled by dropping it or by a [`CancelToken`]; a [`Completion`] is all of it, with [`Usage`] and [`Stats`].
+//! * [`Engine`] runs many [`Request`]s together on a thread of its own; each has an [`EngineStream`].
 //! * [`ChatSession`] keeps a conversation of [`Message`]s and renders it with the file's own [`ChatTemplate`]. An
 //!   [`OutputParser`] takes thoughts and calls of tools out of an answer.
 //! * [`SamplingParams`] says how tokens are chosen and when a text ends; a [`LogitsProcessor`] has the first word.
@@ -44,6 +45,7 @@
 mod cancel;
 mod chat;
 pub mod default_model;
+mod engine;
 mod error;
 mod generator;
 mod model;
@@ -56,6 +58,7 @@ pub use chat::{
     OutputParser, ParsedOutput, ReasoningMarkers, RenderInput, Role, TemplateError, ToolCall,
     ToolCallFormat,
 };
+pub use engine::{Engine, EngineError, EngineOptions, EngineStream};
 pub use error::{Error, Result};
 pub use generator::{
     Completion, FinishReason, Generator, Prompt, Request, Stats, Token, TokenStream, Usage,

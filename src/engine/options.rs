@@ -1,0 +1,95 @@
+//! How much an engine takes on.
+
+use std::fs;
+
+use dino_kernels::PAGE;
+
+use crate::Model;
+
+/// How much an [`Engine`](crate::Engine) takes on; the default suits a machine that serves one model.
+///
+/// ```
+/// use dino_llm::EngineOptions;
+///
+/// let options = EngineOptions {
+///     max_sequences: 32,
+///     cache_memory: Some(2 << 30),
+///     ..EngineOptions::default()
+/// };
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// Texts that are generated together; 16 by default. Further requests wait.
+    pub max_sequences: usize,
+    /// Tokens of one step, of texts and prompts together. More serve prompts better, fewer keep the time between two
+    /// tokens short. The default is the model's [`prompt_chunk`](crate::ModelBuilder::prompt_chunk).
+    pub max_batch_tokens: Option<usize>,
+    /// Requests that may wait; the next one is told [`EngineError::Busy`](crate::EngineError::Busy). 256 by default.
+    pub max_queue: usize,
+    /// Bytes for keys and values of past tokens. The default is what `max_sequences` contexts of full length take, but
+    /// at most a quarter of the memory that is free when the engine starts.
+    pub cache_memory: Option<usize>,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            max_sequences: 16,
+            max_batch_tokens: None,
+            max_queue: 256,
+            cache_memory: None,
+        }
+    }
+}
+
+/// What follows from the options for one model.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) sequences: usize,
+    pub(super) batch_tokens: usize,
+    pub(super) queue: usize,
+    /// Pages of the cache.
+    pub(super) pages: usize,
+    /// Tokens of prompt and answer together.
+    pub(super) context: usize,
+}
+
+impl Limits {
+    pub(super) fn new(model: &Model, options: &EngineOptions) -> Self {
+        let sequences = options.max_sequences.max(1);
+        let page = model.new_cache().layout().page_bytes().max(1);
+        let context = model.context_length();
+        let pages = options.cache_memory.map_or_else(
+            || default_pages(sequences * context.div_ceil(PAGE), page),
+            |bytes| bytes / page,
+        );
+        let pages = pages.max(1);
+        Self {
+            sequences,
+            batch_tokens: options
+                .max_batch_tokens
+                .unwrap_or(model.prompt_chunk())
+                .max(1),
+            queue: options.max_queue,
+            pages,
+            context: context.min(pages.saturating_mul(PAGE)),
+        }
+    }
+}
+
+fn default_pages(most: usize, page: usize) -> usize {
+    /// Where the system does not say what is free.
+    const UNKNOWN: usize = 4 << 30;
+    let free = available_memory().unwrap_or(UNKNOWN);
+    most.min(free / 4 / page)
+}
+
+/// Bytes that programs may still take, where the system tells (Linux).
+fn available_memory() -> Option<usize> {
+    let table = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = table
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}

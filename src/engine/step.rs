@@ -1,0 +1,136 @@
+//! One step of the running jobs.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+
+use dino_models::{Scratch, Wanted};
+
+use super::EngineError;
+use super::job::{Job, message};
+use super::plan;
+use super::worker::Worker;
+use crate::Error;
+
+impl Worker {
+    /// Makes the batch of this step, in pages that are there; false if there is nothing to run.
+    pub(super) fn compose(&mut self) -> bool {
+        let unseen: Vec<usize> = self.running.iter().map(|job| job.unseen().len()).collect();
+        let rows = plan::share(&unseen, self.limits.batch_tokens);
+        self.batch.clear();
+        let mut index = 0;
+        while index < self.running.len() {
+            if !self.reserve(index, rows[index]) {
+                continue;
+            }
+            let (job, rows) = (&mut self.running[index], rows[index]);
+            job.rows = rows;
+            if let Some(place) = job.place {
+                let wanted = if rows == job.unseen().len() {
+                    Wanted::Last
+                } else {
+                    Wanted::Nothing
+                };
+                self.batch
+                    .push(place.sequence, &job.unseen()[..rows], wanted);
+            }
+            index += 1;
+        }
+        !self.batch.tokens().is_empty()
+    }
+
+    /// Makes sure of pages for a job's rows. Where there are none left, the job of the last rank gives up its own, which
+    /// may be this one: then there is another job at this index, or none. The first job always gets on.
+    fn reserve(&mut self, index: usize, rows: usize) -> bool {
+        loop {
+            let Some(place) = self.running[index].place else {
+                return true;
+            };
+            let Err(error) = self.cache.reserve(place.sequence, rows) else {
+                return true;
+            };
+            let last = self.running.len() - 1;
+            if last == 0 {
+                // Nobody is left to give way. Prompts that cannot fit are refused before, so this is not to be expected.
+                let mut job = self.running.remove(0);
+                self.cache.remove(place.sequence);
+                job.fail(error.into());
+                return false;
+            }
+            self.preempt(last);
+            if last == index {
+                return false;
+            }
+        }
+    }
+
+    /// Runs the batch and draws the tokens that come of it.
+    pub(super) fn forward(&mut self) {
+        let (model, cache, scratch) = (&self.model, &mut self.cache, &mut self.scratch);
+        let pass = AssertUnwindSafe(|| {
+            model
+                .language_model()
+                .forward(model.compute(), &self.batch, cache, scratch)
+        });
+        match catch_unwind(pass) {
+            Ok(Ok(())) => self.draw(),
+            Ok(Err(error)) => {
+                // One error has one owner: the others are told what it said.
+                let message = error.to_string();
+                let mut first = Some(Error::from(error));
+                self.fail_batch(|| {
+                    first.take().unwrap_or_else(|| {
+                        let message = message.clone();
+                        EngineError::StepFailed { message }.into()
+                    })
+                });
+            }
+            Err(thrown) => {
+                let message = message(&*thrown);
+                self.fail_batch(|| {
+                    let message = message.clone();
+                    EngineError::ModelPanicked { message }.into()
+                });
+                self.start_afresh();
+            }
+        }
+    }
+
+    fn fail_batch(&mut self, mut error: impl FnMut() -> Error) {
+        for job in self.running.iter_mut().filter(|job| job.rows > 0) {
+            job.fail(error());
+        }
+    }
+
+    /// Nobody knows what a panic has left in the cache: all begin again.
+    fn start_afresh(&mut self) {
+        let (ended, others): (Vec<_>, Vec<_>) = self.running.drain(..).partition(Job::has_ended);
+        drop(ended);
+        for mut job in others {
+            job.place = None;
+            self.waiting.push(job);
+        }
+        self.cache = self.model.new_cache_of(Some(self.limits.pages));
+        self.scratch = Scratch::new();
+    }
+
+    /// Draws the next token of each job that has run all it had, on all threads.
+    fn draw(&mut self) {
+        let mut logits = self.scratch.rows_mut();
+        let mut drawing = Vec::with_capacity(self.batch.wanted().len());
+        for job in self.running.iter_mut().filter(|job| job.rows > 0) {
+            let Some(place) = &mut job.place else {
+                continue;
+            };
+            place.seen += job.rows;
+            if job.unseen().is_empty() {
+                drawing.extend(logits.next().map(|row| Mutex::new((&mut *job, row))));
+            }
+        }
+        let draw = |task: usize| {
+            let mut task = drawing[task].lock().unwrap_or_else(PoisonError::into_inner);
+            let (job, row): &mut (&mut Job, &mut [f32]) = &mut task;
+            job.draw(row);
+        };
+        self.model.compute().pool.run(drawing.len(), draw);
+    }
+}

@@ -1,0 +1,127 @@
+//! The engine's thread.
+
+use std::sync::mpsc::{Receiver, TryRecvError};
+
+use dino_models::{Batch, Cache, Scratch};
+
+use super::EngineError;
+use super::job::{Job, Place};
+use super::options::Limits;
+use super::waiting::Waiting;
+use crate::Model;
+
+/// What the worker is told.
+pub(super) enum Message {
+    /// A new job.
+    Run(Box<Job>),
+    /// To finish all there is, and then to end.
+    Drain,
+    /// To end now.
+    Stop,
+}
+
+/// All jobs, and the cache that they share; lives on a thread of its own.
+pub(super) struct Worker {
+    pub(super) model: Model,
+    pub(super) limits: Limits,
+    inbox: Receiver<Message>,
+    is_draining: bool,
+    pub(super) waiting: Waiting,
+    /// The best rank first.
+    pub(super) running: Vec<Job>,
+    pub(super) cache: Cache,
+    pub(super) batch: Batch,
+    pub(super) scratch: Scratch,
+}
+
+impl Worker {
+    pub(super) fn new(model: &Model, limits: Limits, inbox: Receiver<Message>) -> Self {
+        Self {
+            model: model.clone(),
+            limits,
+            inbox,
+            is_draining: false,
+            waiting: Waiting::default(),
+            running: Vec::new(),
+            cache: model.new_cache_of(Some(limits.pages)),
+            batch: Batch::default(),
+            scratch: Scratch::new(),
+        }
+    }
+
+    /// Works until it is told to end.
+    pub(super) fn work(mut self) {
+        while self.receive() {
+            self.step();
+        }
+        let waiting = self.waiting.take_all();
+        for mut job in self.running.drain(..).chain(waiting) {
+            job.fail(EngineError::Stopped.into());
+        }
+    }
+
+    /// Takes what is in the inbox, and sleeps while there is nothing to do; false when it is time to end.
+    fn receive(&mut self) -> bool {
+        loop {
+            let is_idle = self.running.is_empty() && self.waiting.is_empty();
+            if is_idle && self.is_draining {
+                return false;
+            }
+            let message = if is_idle {
+                self.inbox.recv().map_err(|_| TryRecvError::Disconnected)
+            } else {
+                self.inbox.try_recv()
+            };
+            match message {
+                Ok(Message::Run(job)) => self.waiting.push(*job),
+                Ok(Message::Drain) => self.is_draining = true,
+                Ok(Message::Stop) | Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Empty) => return true,
+            }
+        }
+    }
+
+    /// One step: who runs, what they run, and what came of it.
+    fn step(&mut self) {
+        self.retire();
+        self.admit();
+        if self.compose() {
+            self.forward();
+        }
+        self.retire();
+    }
+
+    /// Lets go of jobs that have ended or were interrupted.
+    fn retire(&mut self) {
+        for job in self.waiting.take_interrupted() {
+            job.close();
+        }
+        let ended = self
+            .running
+            .extract_if(.., |job| job.has_ended() || job.is_interrupted());
+        for mut job in ended {
+            if let Some(place) = job.place.take() {
+                self.cache.remove(place.sequence);
+            }
+            job.close();
+        }
+    }
+
+    /// Puts a job among the running ones.
+    pub(super) fn start(&mut self, mut job: Job, place: Place) {
+        job.admit(place);
+        let at = self
+            .running
+            .partition_point(|running| running.rank < job.rank);
+        self.running.insert(at, job);
+    }
+
+    /// Lets a running job wait again; what it has seen is run anew later.
+    pub(super) fn preempt(&mut self, index: usize) {
+        let mut job = self.running.remove(index);
+        if let Some(place) = job.place.take() {
+            self.cache.remove(place.sequence);
+        }
+        self.waiting.push(job);
+    }
+}

@@ -1,0 +1,10 @@
+//! Many requests at once, on tiny models.
+
+#[path = "../generate/common.rs"]
+#[allow(dead_code)]
+mod common;
+mod ending;
+mod failing;
+mod requests;
+mod same_text;
+mod scheduling;

@@ -1,0 +1,92 @@
+//! A request's text is the one it would get alone, to the bit.
+
+use dino_llm::{Engine, EngineOptions, Model, SamplingParams};
+
+use crate::common::{goldens, load};
+use crate::requests::{alone, endless, prompt, request};
+
+/// Requests of many lengths and ways to sample; log probabilities show every bit.
+fn mixed() -> Vec<(Vec<u32>, SamplingParams)> {
+    let lengths = [1, 40, 3, 90, 17, 64, 65, 128, 5, 30, 2, 70];
+    let requests = lengths.into_iter().enumerate().map(|(number, length)| {
+        let params = match number % 3 {
+            0 => SamplingParams::greedy().with_max_tokens(20 + number),
+            1 => endless(30 - number),
+            _ => SamplingParams {
+                repetition_penalty: 1.3,
+                ..endless(9 + number)
+            },
+        };
+        (prompt(number, length), params.with_logprobs(2))
+    });
+    requests.collect()
+}
+
+#[test]
+fn together_as_alone_in_every_model() {
+    for golden in goldens() {
+        let model = golden.load(Model::builder());
+        together_as_alone(&model, EngineOptions::default(), &golden.name);
+    }
+}
+
+#[test]
+fn together_as_alone_in_steps_of_any_size() {
+    let model = load("gqa", Model::builder());
+    for (max_batch_tokens, max_sequences) in [(1, 1), (3, 2), (7, 5), (200, 12)] {
+        let options = EngineOptions {
+            max_batch_tokens: Some(max_batch_tokens),
+            max_sequences,
+            ..EngineOptions::default()
+        };
+        together_as_alone(&model, options, &format!("steps of {max_batch_tokens}"));
+    }
+}
+
+#[test]
+fn together_as_alone_where_the_cache_is_too_small_for_all() {
+    let model = load("gqa", Model::builder());
+    let page = model.new_cache().layout().page_bytes();
+    for pages in [3, 4, 7] {
+        let options = EngineOptions {
+            cache_memory: Some(pages * page),
+            max_batch_tokens: Some(50),
+            ..EngineOptions::default()
+        };
+        together_as_alone(&model, options, &format!("{pages} pages"));
+    }
+}
+
+fn together_as_alone(model: &Model, options: EngineOptions, case: &str) {
+    let requests = mixed();
+    let engine = Engine::new(model, options).unwrap();
+    let together = engine.generate_batch(requests.iter().map(|(ids, params)| request(ids, params)));
+    assert_eq!(together.len(), requests.len());
+    for ((ids, params), found) in requests.iter().zip(together) {
+        let (found, expected) = (found.unwrap(), alone(model, ids, params));
+        let what = format!("{case}: prompt of {} tokens", ids.len());
+        assert_eq!(found.tokens, expected.tokens, "{what}");
+        assert_eq!(found.text, expected.text, "{what}");
+        assert_eq!(found.finish_reason, expected.finish_reason, "{what}");
+        let counts = |usage: dino_llm::Usage| (usage.prompt_tokens, usage.completion_tokens);
+        assert_eq!(counts(found.usage), counts(expected.usage), "{what}");
+    }
+}
+
+#[test]
+fn many_answers_to_one_prompt_run_it_once() {
+    let model = load("gqa", Model::builder());
+    let engine = Engine::new(&model, EngineOptions::default()).unwrap();
+    let ids = prompt(1, 150);
+    let params = |seed| endless(12).with_seed(seed);
+    let answers = engine.generate_batch((0..5).map(|seed| request(&ids, &params(seed))));
+    for (seed, answer) in answers.into_iter().enumerate() {
+        let answer = answer.unwrap();
+        assert_eq!(
+            answer.tokens,
+            alone(&model, &ids, &params(seed as u64)).tokens
+        );
+        let shared = if seed == 0 { 0 } else { ids.len() - 1 };
+        assert_eq!(answer.usage.cached_tokens, shared, "answer {seed}");
+    }
+}

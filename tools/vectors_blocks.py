@@ -20,7 +20,7 @@ F16_SCALES = {
     "Q2_K": [80, 82], "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208],
     "IQ4_NL": [0], "IQ4_XS": [0], "MXFP4": [],
 }
-ENCODED = ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]
+ENCODED = ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "MXFP4"]
 # Shared exponents that reach the subnormal cases of E8M0 (0 and 1) and ordinary ones.
 MXFP4_EXPONENTS = [0, 1, 120, 127, 131]
 

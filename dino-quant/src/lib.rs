@@ -1,13 +1,14 @@
 //! How weights get small: encoders that turn f32 values into the block formats of [`dino_core::blocks`].
 //!
-//! [`quantize`] encodes a matrix; [`BlockRequantizer`] re-encodes the weights of a model while it loads.
+//! [`quantize`] encodes a matrix, [`encode_tensor`] a stored tensor; [`BlockRequantizer`] re-encodes the weights of a model
+//! while it loads. [`calibration`] watches a model to find out what is important; [`plan`] says which tensor gets which type.
 //!
 //! ```
 //! use dino_core::{DType, blocks};
 //! use dino_quant::quantize;
 //!
 //! let weights: Vec<f32> = (0..128).map(|i| (i as f32 * 0.1).sin()).collect();
-//! let stored = quantize(DType::Q8_0, 64, &weights)?; // 2 rows of 64 values
+//! let stored = quantize(DType::Q8_0, 64, &weights, None)?; // 2 rows of 64 values
 //! assert_eq!(stored.len(), 2 * DType::Q8_0.row_bytes(64).unwrap());
 //!
 //! let mut values = vec![0.0; 128];
@@ -16,7 +17,7 @@
 //! assert!(largest_error < 0.5 / 127.0 + 0.001);
 //!
 //! // What cannot be stored is refused by its place.
-//! let error = quantize(DType::F16, 64, &[1e6; 64]).unwrap_err();
+//! let error = quantize(DType::F16, 64, &[1e6; 64], None).unwrap_err();
 //! assert!(error.to_string().starts_with("row 0, column 0: 1000000 is too large for F16"));
 //! # Ok::<(), dino_quant::QuantError>(())
 //! ```
@@ -25,9 +26,11 @@
 
 mod encode;
 mod error;
+mod fallback;
 mod quantize;
 mod requantizer;
 
 pub use error::QuantError;
+pub use fallback::storable;
 pub use quantize::{can_encode, quantize, quantize_row};
 pub use requantizer::BlockRequantizer;

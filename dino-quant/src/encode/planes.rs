@@ -1,12 +1,37 @@
 //! How small integers share bytes, the writing side.
 
-/// Puts the lower nibbles of 32 codes into 16 bytes: byte `i` holds code `i` (low) and code `16 + i` (high).
-pub(super) fn nibbles(codes: [u8; 32]) -> [u8; 16] {
-    std::array::from_fn(|i| codes[i] & 15 | codes[16 + i] << 4)
+/// Puts integers of `BITS` bits into bytes, in runs of `RUN` bytes whose lowest bits are the first `RUN` values: the
+/// inverse of what `dino_core::blocks` reads.
+#[inline]
+pub(super) fn pack<const BITS: usize, const RUN: usize, const N: usize>(codes: &[u8]) -> [u8; N] {
+    debug_assert_eq!(codes.len() * BITS, N * 8);
+    let mut bytes = [0; N];
+    let runs = codes.chunks_exact(RUN * 8 / BITS);
+    for (codes, bytes) in runs.zip(bytes.chunks_exact_mut(RUN)) {
+        for (plane, codes) in codes.chunks_exact(RUN).enumerate() {
+            for (code, byte) in codes.iter().zip(&mut *bytes) {
+                *byte |= (code & ((1 << BITS) - 1)) << (plane * BITS);
+            }
+        }
+    }
+    bytes
 }
 
-/// Bit 4 of 32 codes, the one of code `i` in bit `i`, little-endian.
-pub(super) fn fifth_bits(codes: [u8; 32]) -> [u8; 4] {
-    let bits = (0..32).fold(0, |bits, i| bits | u32::from(codes[i] >> 4 & 1) << i);
-    bits.to_le_bytes()
+/// Bits `from` and above of each code.
+#[inline]
+pub(super) fn upper<const N: usize>(codes: &[u8; N], from: usize) -> [u8; N] {
+    codes.map(|code| code >> from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plane_is_a_run_of_values() {
+        let bytes: [u8; 4] = pack::<4, 2, 4>(&[0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(bytes, [0x20, 0x31, 0x64, 0x75]);
+        let bits: [u8; 1] = pack::<1, 1, 1>(&[1, 1, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(bits, [0b1000_0011]);
+    }
 }

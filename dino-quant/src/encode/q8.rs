@@ -1,12 +1,13 @@
-//! Q8_0: the value of largest magnitude becomes code 127 or -127.
+//! Q8_0: the value of largest magnitude becomes code 127 or -127. With so many codes importance changes nothing.
 
 use super::Encode;
-use super::range::{inverse, magnitude};
+use super::range::magnitude;
+use super::search::inverse;
 use dino_core::blocks::{F16, Q8_0};
 use std::array;
 
 impl Encode<32> for Q8_0 {
-    fn encode(values: &[f32; 32]) -> Self {
+    fn encode(values: &[f32; 32], _: Option<&[f32; 32]>) -> Self {
         let scale = magnitude(values) / 127.0;
         let inverse = inverse(scale);
         Self {

@@ -18,12 +18,14 @@ pub mod blocks;
 pub mod cast;
 mod dtype;
 mod error;
+mod observe;
 mod requantize;
 pub mod storage;
 mod tensor;
 
 pub use dtype::DType;
 pub use error::CoreError;
+pub use observe::Observe;
 pub use requantize::Requantize;
 pub use storage::Storage;
 pub use tensor::Tensor;

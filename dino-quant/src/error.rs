@@ -23,6 +23,16 @@ pub enum QuantError {
         /// Values in a block of that type.
         block: usize,
     },
+    /// Importance of another number of columns.
+    #[error(
+        "the importance has {found} values, the tensor {columns} columns: it is another model's"
+    )]
+    Importance {
+        /// Values in a row.
+        columns: usize,
+        /// Values of the importance.
+        found: usize,
+    },
     /// A value is infinite or not a number, which no block can hold: the weights are damaged.
     #[error(
         "row {row}, column {column}: {value} is not a finite number, the source weights are damaged"

@@ -24,13 +24,17 @@
 
 #![forbid(unsafe_code)]
 
+pub mod calibration;
 mod encode;
 mod error;
 mod fallback;
+pub mod plan;
 mod quantize;
 mod requantizer;
+mod tensor;
 
 pub use error::QuantError;
 pub use fallback::storable;
 pub use quantize::{can_encode, quantize, quantize_row};
 pub use requantizer::BlockRequantizer;
+pub use tensor::{Encoded, Loss, encode_tensor, estimate_loss};

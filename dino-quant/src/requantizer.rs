@@ -1,10 +1,9 @@
 //! Re-encoding the weights of a model while it loads.
 
 use crate::QuantError;
-use crate::quantize::{can_encode, quantize_row};
-use dino_core::storage::AlignedBytes;
-use dino_core::{CoreError, DType, Requantize, Storage, Tensor, blocks};
-use rayon::prelude::*;
+use crate::can_encode;
+use crate::tensor::encode_tensor;
+use dino_core::{CoreError, DType, Requantize, Storage, Tensor};
 
 /// Holds the matrices of a model in one type, whatever type the file has them in.
 ///
@@ -36,36 +35,19 @@ impl Requantize for BlockRequantizer {
     }
 
     fn requantize(&self, tensor: &Tensor, target: DType) -> Result<Tensor, CoreError> {
-        let size = Tensor::byte_size(tensor.name(), target, tensor.shape())?;
-        let mut bytes = AlignedBytes::zeroed(size);
-        if size > 0 {
-            encode_rows(tensor, target, bytes.as_mut_slice()).map_err(|source| {
-                CoreError::Requantize {
-                    name: tensor.name().into(),
-                    dtype: target,
-                    source: source.into(),
-                }
+        // Refuses what has no size before anything is allocated.
+        Tensor::byte_size(tensor.name(), target, tensor.shape())?;
+        let encoded =
+            encode_tensor(tensor, target, None).map_err(|source| CoreError::Requantize {
+                name: tensor.name().into(),
+                dtype: target,
+                source: source.into(),
             })?;
-        }
         Tensor::new(
             tensor.name(),
             target,
             tensor.shape(),
-            Storage::from_aligned(bytes),
+            Storage::from_aligned(encoded.bytes),
         )
     }
-}
-
-/// A row at a time, so that the f32 values of a whole tensor are never in memory.
-fn encode_rows(tensor: &Tensor, target: DType, out: &mut [u8]) -> Result<(), QuantError> {
-    let row_bytes = out.len() / tensor.rows();
-    out.par_chunks_exact_mut(row_bytes)
-        .enumerate()
-        .try_for_each_init(
-            || vec![0.0; tensor.columns()],
-            |values, (row, out)| {
-                blocks::dequantize(tensor.dtype(), tensor.row(row), values);
-                quantize_row(target, values, out).map_err(|e| e.in_row(row))
-            },
-        )
 }

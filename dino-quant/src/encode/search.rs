@@ -76,8 +76,7 @@ impl Levels for E2m1 {
         let level = MXFP4_VALUES[..8]
             .windows(2)
             // Between two equally near ones, ggml takes the one of less magnitude.
-            .filter(|pair| magnitude > 0.5 * (f32::from(pair[0]) + f32::from(pair[1])))
-            .last()
+            .rfind(|pair| magnitude > 0.5 * (f32::from(pair[0]) + f32::from(pair[1])))
             .map_or(0.0, |pair| f32::from(pair[1]));
         level.copysign(x)
     }

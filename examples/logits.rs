@@ -42,6 +42,12 @@ struct Arguments {
     /// Compute in f32 alone, without rounding to 8 and 16 bits on the way: slow and precise.
     #[arg(long)]
     precise: bool,
+    /// Type of cached keys: f32, f16, bf16, q8_0 or q4_0; f16 if missing, with --precise f32.
+    #[arg(long, value_name = "TYPE")]
+    cache_type_k: Option<KvType>,
+    /// Type of cached values.
+    #[arg(long, value_name = "TYPE")]
+    cache_type_v: Option<KvType>,
 }
 
 fn main() -> ExitCode {
@@ -58,9 +64,15 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let tokens = read_tokens(&arguments.tokens)?;
     let path = model_path(arguments.model.as_ref())?;
     let mut builder = Model::builder().threads(arguments.threads);
-    if arguments.precise {
-        builder = builder.precise(true).kv_cache_type(KvType::F32);
-    }
+    let cache = if arguments.precise {
+        KvType::F32
+    } else {
+        KvType::F16
+    };
+    builder = builder.precise(arguments.precise).kv_cache_types(
+        arguments.cache_type_k.unwrap_or(cache),
+        arguments.cache_type_v.unwrap_or(cache),
+    );
     if let Some(chunk) = arguments.chunk {
         builder = builder.prompt_chunk(chunk);
     }

@@ -1,6 +1,6 @@
 //! The errors of this crate.
 
-use crate::Isa;
+use crate::{Isa, KvType};
 
 /// What can go wrong when choosing kernels or running them on a caller's data.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,12 @@ pub enum KernelError {
     IsaUnavailable {
         /// The set that was asked for.
         isa: Isa,
+    },
+    /// A name that no type of keys and values has.
+    #[error("`{name}` is no type of a cache; known are {known}", known = KvType::ALL.map(KvType::name).join(", "))]
+    UnknownKvType {
+        /// The name.
+        name: String,
     },
     /// The operating system refused a worker thread.
     #[error("cannot start worker thread {worker} of {threads}: {source}; ask for fewer threads")]

@@ -31,7 +31,7 @@ mod x86;
 pub use compute::Compute;
 pub use error::KernelError;
 pub use isa::Isa;
-pub use kv::{KvLayout, KvPage, KvType, PAGE};
+pub use kv::{KvLayout, KvPage, KvType, KvTypes, PAGE};
 pub use packed::{PackError, PackedWeight};
 pub use pool::{DisjointMut, ThreadPool};
 pub use quantized::QuantizedRows;

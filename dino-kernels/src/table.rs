@@ -10,7 +10,7 @@ mod attention;
 mod linear;
 mod vector;
 
-pub(crate) use attention::{AttentionKernels, KvElement, Softness};
+pub(crate) use attention::{AttentionKernels, Softness};
 pub(crate) use linear::{FloatTask, LinearKernels, QuantizedTask};
 pub use vector::{Activation, Angles, LayerNorm, VectorKernels};
 

@@ -27,7 +27,7 @@ pub struct Span {
 ///
 /// ```
 /// use dino_models::{Batch, Cache, Wanted};
-/// # let layout = dino_kernels::KvLayout { layers: 1, kv_heads: 1, head_dim: 16, dtype: Default::default() };
+/// # let layout = dino_kernels::KvLayout { layers: 1, kv_heads: 1, head_dim: 16, types: Default::default() };
 /// let mut cache = Cache::new(layout, None);
 /// let (one, two) = (cache.add(), cache.add());
 /// let mut batch = Batch::default();

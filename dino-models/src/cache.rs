@@ -301,7 +301,7 @@ mod tests {
             layers: 1,
             kv_heads: 1,
             head_dim: 16,
-            dtype: KvType::F16,
+            types: KvType::F16.into(),
         };
         Cache::new(layout, limit)
     }

@@ -1,7 +1,7 @@
 //! What every language model can do.
 
 use crate::{Batch, Cache, ModelError};
-use dino_kernels::{Compute, KvLayout, KvType};
+use dino_kernels::{Compute, KvLayout, KvTypes};
 use ndarray::ArrayView2;
 use std::any::Any;
 
@@ -30,9 +30,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// An empty cache for the model, of at most `limit` pages.
-    pub fn new_cache(&self, dtype: KvType, limit: Option<usize>) -> Cache {
-        Cache::new(self.kv_layout(dtype), limit).with_states(self.states.clone())
+    /// An empty cache for the model, of at most `limit` pages; a [`KvType`](dino_kernels::KvType) stands for both types.
+    pub fn new_cache(&self, types: impl Into<KvTypes>, limit: Option<usize>) -> Cache {
+        Cache::new(self.kv_layout(types), limit).with_states(self.states.clone())
     }
 
     /// Whether a sequence can forget its last positions and keep the others; a recurrent state cannot.
@@ -41,7 +41,7 @@ impl Config {
     }
 
     /// The shape of the pages of keys and values.
-    pub fn kv_layout(&self, dtype: KvType) -> KvLayout {
+    pub fn kv_layout(&self, types: impl Into<KvTypes>) -> KvLayout {
         let Self {
             attention_layers,
             kv_heads,
@@ -52,7 +52,7 @@ impl Config {
             layers: attention_layers,
             kv_heads,
             head_dim,
-            dtype,
+            types: types.into(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use dino_core::Requantize;
-use dino_kernels::{Compute, Isa, Kernels, KvType, ThreadPool};
+use dino_kernels::{Compute, Isa, Kernels, KvType, KvTypes, ThreadPool};
 use dino_models::arch::{Architecture, LoadProgress, Loader, LoaderOptions, Registry};
 use dino_models::format::ModelFile;
 use dino_models::tokenizer::{Tokenizer, VocabularyTokenizer};
@@ -33,7 +33,7 @@ pub struct ModelBuilder {
     threads: usize,
     isa: Option<Isa>,
     context_length: Option<usize>,
-    kv_type: KvType,
+    kv_types: KvTypes,
     prompt_chunk: Option<usize>,
     registry: Registry,
     tokenizer: Option<Arc<dyn Tokenizer>>,
@@ -65,10 +65,20 @@ impl ModelBuilder {
         }
     }
 
-    /// Stores keys and values of past tokens as this type; the default is f16.
+    /// Stores keys and values of past tokens as this type; the default is f16. `docs/numerics.md` says what the smaller
+    /// types cost.
     #[must_use]
-    pub fn kv_cache_type(self, kv_type: KvType) -> Self {
-        Self { kv_type, ..self }
+    pub fn kv_cache_type(self, both: KvType) -> Self {
+        self.kv_cache_types(both, both)
+    }
+
+    /// Stores keys as one type and values as another. Keys bear less rounding than values.
+    #[must_use]
+    pub fn kv_cache_types(self, keys: KvType, values: KvType) -> Self {
+        Self {
+            kv_types: KvTypes { keys, values },
+            ..self
+        }
     }
 
     /// Runs prompts in pieces of this many tokens. Cancellation is looked at between them; larger pieces are a little
@@ -161,7 +171,7 @@ impl ModelBuilder {
                 .filter(|&token| tokenizer.is_end_of_generation(token))
                 .collect(),
             prompt_chunk: self.prompt_chunk.unwrap_or_else(|| prompt_chunk(config)),
-            kv_type: self.kv_type,
+            kv_types: self.kv_types,
             context_length,
             language_model,
             tokenizer,

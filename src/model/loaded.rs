@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dino_kernels::{Compute, Isa, KvType};
+use dino_kernels::{Compute, Isa, KvTypes};
 use dino_models::format::Metadata;
 use dino_models::tokenizer::Tokenizer;
 use dino_models::{Cache, CausalLm, Config};
@@ -33,7 +33,7 @@ pub(super) struct Inner {
     pub(super) tokenizer: Arc<dyn Tokenizer>,
     pub(super) metadata: Metadata,
     pub(super) compute: Compute,
-    pub(super) kv_type: KvType,
+    pub(super) kv_types: KvTypes,
     pub(super) context_length: usize,
     pub(super) prompt_chunk: usize,
     pub(super) end_of_generation: Vec<u32>,
@@ -135,7 +135,7 @@ impl Model {
 
     /// As [`Self::new_cache`], of at most this many pages.
     pub(crate) fn new_cache_of(&self, pages: Option<usize>) -> Cache {
-        self.config().new_cache(self.0.kv_type, pages)
+        self.config().new_cache(self.0.kv_types, pages)
     }
 }
 

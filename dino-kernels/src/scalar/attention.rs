@@ -1,68 +1,83 @@
 //! The reference of attention over one tile.
 
-use crate::kv::PAGE;
+use crate::kv::{PAGE, Plane};
 use crate::table::{AttentionKernels, Softness};
-use half::f16;
 
 pub(crate) const TABLE: AttentionKernels = AttentionKernels {
-    scores_f16: scores::<f16>,
-    scores_f32: scores::<f32>,
+    scores,
     soften,
-    values_f16: values::<f16>,
-    values_f32: values::<f32>,
+    values,
+    widen_keys,
+    widen_values,
 };
 
-/// Stored cache elements, widened one by one.
-pub(crate) trait Element: Copy {
-    fn get(self) -> f32;
-}
-
-impl Element for f16 {
-    fn get(self) -> f32 {
-        self.to_f32()
-    }
-}
-
-impl Element for f32 {
-    fn get(self) -> f32 {
-        self
-    }
-}
-
 /// `[rows, dim] · [dim, PAGE] -> [rows, PAGE]`.
-pub(crate) fn scores<E: Element>(queries: &[f32], keys: &[E], scores: &mut [f32]) {
-    let dim = keys.len() / PAGE;
-    for (query, scores) in queries.chunks_exact(dim).zip(scores.chunks_exact_mut(PAGE)) {
-        scores.fill(0.0);
-        for (x, keys) in query.iter().zip(keys.chunks_exact(PAGE)) {
-            for (score, key) in scores.iter_mut().zip(keys) {
-                *score += x * key.get();
+pub(crate) fn scores(queries: &[f32], keys: Plane<'_>, scores: &mut [f32]) {
+    let dim = keys.dim();
+    scores.fill(0.0);
+    let mut column = [0.0; PAGE];
+    for feature in 0..dim {
+        widen_row(&mut column, |slot| keys.key(feature, slot));
+        for (query, scores) in queries.chunks_exact(dim).zip(scores.chunks_exact_mut(PAGE)) {
+            for (score, key) in scores.iter_mut().zip(&column) {
+                *score += query[feature] * key;
             }
         }
     }
 }
 
-/// One step of the online softmax.
-pub(crate) fn soften(scores: &mut [f32; PAGE], state: &mut Softness) {
-    let max = scores.iter().fold(state.max, |max, &score| max.max(score));
-    state.rescale = (state.max - max).exp();
-    let mut sum = 0.0;
-    for score in scores.iter_mut() {
-        *score = (*score - max).exp();
-        sum += *score;
+/// One step of the online softmax for each row.
+pub(crate) fn soften(scores: &mut [f32], states: &mut [Softness]) {
+    for (scores, state) in scores.chunks_exact_mut(PAGE).zip(states) {
+        let max = scores.iter().fold(state.max, |max, &score| max.max(score));
+        state.raise(max);
+        let mut sum = 0.0;
+        for score in scores.iter_mut() {
+            *score = (*score - max).exp();
+            sum += *score;
+        }
+        state.sum = state.sum * state.rescale + sum;
     }
-    state.sum = state.sum * state.rescale + sum;
-    state.max = max;
 }
 
 /// `output += [rows, PAGE] · [PAGE, dim]` over the first `count` positions.
-pub(crate) fn values<E: Element>(weights: &[f32], values: &[E], count: usize, output: &mut [f32]) {
-    let dim = values.len() / PAGE;
-    for (weights, output) in weights.chunks_exact(PAGE).zip(output.chunks_exact_mut(dim)) {
-        for (weight, values) in weights[..count].iter().zip(values.chunks_exact(dim)) {
-            for (to, value) in output.iter_mut().zip(values) {
-                *to += weight * value.get();
+pub(crate) fn values(weights: &[f32], values: Plane<'_>, count: usize, output: &mut [f32]) {
+    let dim = values.dim();
+    for start in (0..dim).step_by(16) {
+        // Summed apart and then added, as the other sets do, in the order of positions.
+        for (weights, output) in weights.chunks_exact(PAGE).zip(output.chunks_exact_mut(dim)) {
+            let mut sums = [0.0; 16];
+            for (slot, weight) in weights[..count].iter().enumerate() {
+                let mut row = [0.0; 16];
+                widen_row(&mut row, |feature| values.value(slot, start + feature));
+                for (sum, value) in sums.iter_mut().zip(row) {
+                    *sum += weight * value;
+                }
+            }
+            for (to, sum) in output[start..].iter_mut().zip(sums) {
+                *to += sum;
             }
         }
+    }
+}
+
+/// See [`crate::Kernels::widen_keys`].
+pub(crate) fn widen_keys(keys: Plane<'_>, wide: &mut [f32]) {
+    for (feature, row) in wide.chunks_exact_mut(PAGE).enumerate() {
+        widen_row(row, |slot| keys.key(feature, slot));
+    }
+}
+
+/// See [`crate::Kernels::widen_values`].
+pub(crate) fn widen_values(values: Plane<'_>, wide: &mut [f32]) {
+    for (slot, row) in wide.chunks_exact_mut(values.dim()).enumerate() {
+        widen_row(row, |feature| values.value(slot, feature));
+    }
+}
+
+#[inline]
+fn widen_row(row: &mut [f32], element: impl Fn(usize) -> f32) {
+    for (index, to) in row.iter_mut().enumerate() {
+        *to = element(index);
     }
 }

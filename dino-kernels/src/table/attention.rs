@@ -1,17 +1,16 @@
 //! The kernels of attention over one tile of the cache.
 
 use super::Kernels;
-use crate::kv::PAGE;
-use half::f16;
+use crate::kv::{PAGE, Plane};
 
-/// Kernels of attention for one instruction set. `dim` is a multiple of 16 everywhere.
+/// Kernels of attention for one instruction set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AttentionKernels {
-    pub(crate) scores_f16: unsafe fn(&[f32], &[f16], &mut [f32]),
-    pub(crate) scores_f32: unsafe fn(&[f32], &[f32], &mut [f32]),
-    pub(crate) soften: unsafe fn(&mut [f32; PAGE], &mut Softness),
-    pub(crate) values_f16: unsafe fn(&[f32], &[f16], usize, &mut [f32]),
-    pub(crate) values_f32: unsafe fn(&[f32], &[f32], usize, &mut [f32]),
+    pub(crate) scores: unsafe fn(&[f32], Plane<'_>, &mut [f32]),
+    pub(crate) soften: unsafe fn(&mut [f32], &mut [Softness]),
+    pub(crate) values: unsafe fn(&[f32], Plane<'_>, usize, &mut [f32]),
+    pub(crate) widen_keys: unsafe fn(Plane<'_>, &mut [f32]),
+    pub(crate) widen_values: unsafe fn(Plane<'_>, &mut [f32]),
 }
 
 /// The running state of one row's softmax (Milakov and Gimelshein, arXiv:1805.02867).
@@ -32,75 +31,78 @@ impl Softness {
         sum: 0.0,
         rescale: 1.0,
     };
-}
 
-/// Cache elements that attention kernels read.
-pub(crate) trait KvElement: Copy {
-    fn scores(kernels: &AttentionKernels) -> unsafe fn(&[f32], &[Self], &mut [f32]);
-    fn values(kernels: &AttentionKernels) -> unsafe fn(&[f32], &[Self], usize, &mut [f32]);
-}
-
-impl KvElement for f16 {
-    fn scores(kernels: &AttentionKernels) -> unsafe fn(&[f32], &[Self], &mut [f32]) {
-        kernels.scores_f16
-    }
-    fn values(kernels: &AttentionKernels) -> unsafe fn(&[f32], &[Self], usize, &mut [f32]) {
-        kernels.values_f16
-    }
-}
-
-impl KvElement for f32 {
-    fn scores(kernels: &AttentionKernels) -> unsafe fn(&[f32], &[Self], &mut [f32]) {
-        kernels.scores_f32
-    }
-    fn values(kernels: &AttentionKernels) -> unsafe fn(&[f32], &[Self], usize, &mut [f32]) {
-        kernels.values_f32
+    /// Moves on to a greater or equal `max`.
+    #[inline]
+    pub(crate) fn raise(&mut self, max: f32) {
+        // Most tiles hold no new maximum, and the exponential is dear.
+        self.rescale = if max == self.max {
+            1.0
+        } else {
+            (self.max - max).exp()
+        };
+        self.max = max;
     }
 }
 
 impl Kernels {
     /// `scores = queries · keys`: `[rows, dim] · [dim, PAGE] -> [rows, PAGE]`.
-    pub(crate) fn scores<E: KvElement>(&self, queries: &[f32], keys: &[E], scores: &mut [f32]) {
-        let (dim, rows) = (keys.len() / PAGE, scores.len() / PAGE);
+    pub(crate) fn scores(&self, queries: &[f32], keys: Plane<'_>, scores: &mut [f32]) {
+        let rows = scores.len() / PAGE;
+        assert!(keys.is_whole(), "a plane of keys");
         assert!(
-            dim.is_multiple_of(16) && keys.len() == dim * PAGE,
-            "a tile of keys"
-        );
-        assert!(
-            scores.len() == rows * PAGE && queries.len() == rows * dim,
+            scores.len() == rows * PAGE && queries.len() == rows * keys.dim(),
             "rows of queries"
         );
         // SAFETY: the table is only handed out where its set was detected; lengths were checked.
-        unsafe { E::scores(&self.attention)(queries, keys, scores) }
+        unsafe { (self.attention.scores)(queries, keys, scores) }
     }
 
-    /// Turns scores into weights `exp(score - max)` in place, and moves the row's softmax on.
+    /// Turns scores `[rows, PAGE]` into weights `exp(score - max)` in place, and moves each row's softmax on.
     ///
-    /// Scores of minus infinity become zero; at least one score of the row so far must be finite.
-    pub(crate) fn soften(&self, scores: &mut [f32; PAGE], state: &mut Softness) {
-        // SAFETY: detection as above; the array has its length.
-        unsafe { (self.attention.soften)(scores, state) }
+    /// Scores of minus infinity become zero; at least one score of each row so far must be finite.
+    pub(crate) fn soften(&self, scores: &mut [f32], states: &mut [Softness]) {
+        assert_eq!(scores.len(), states.len() * PAGE, "a state for each row");
+        // SAFETY: detection as above; lengths were checked.
+        unsafe { (self.attention.soften)(scores, states) }
     }
 
     /// `output += weights · values` over the first `count` positions: `[rows, PAGE] · [PAGE, dim]`.
-    pub(crate) fn values<E: KvElement>(
+    pub(crate) fn values(
         &self,
         weights: &[f32],
-        values: &[E],
+        values: Plane<'_>,
         count: usize,
         output: &mut [f32],
     ) {
-        let (dim, rows) = (values.len() / PAGE, weights.len() / PAGE);
+        let rows = weights.len() / PAGE;
+        assert!(values.is_whole(), "a plane of values");
         assert!(
-            dim.is_multiple_of(16) && values.len() == dim * PAGE,
-            "a tile of values"
-        );
-        assert!(
-            weights.len() == rows * PAGE && output.len() == rows * dim,
+            weights.len() == rows * PAGE && output.len() == rows * values.dim(),
             "rows of output"
         );
-        assert!(count <= PAGE, "positions of the tile");
+        assert!(count <= PAGE, "positions of the plane");
         // SAFETY: detection as above; lengths were checked.
-        unsafe { E::values(&self.attention)(weights, values, count, output) }
+        unsafe { (self.attention.values)(weights, values, count, output) }
+    }
+
+    /// The elements of `keys`, `[dim, PAGE]`.
+    pub(crate) fn widen_keys(&self, keys: Plane<'_>, wide: &mut [f32]) {
+        assert!(
+            keys.is_whole() && wide.len() == keys.dim() * PAGE,
+            "a plane"
+        );
+        // SAFETY: detection as above; lengths were checked.
+        unsafe { (self.attention.widen_keys)(keys, wide) }
+    }
+
+    /// The elements of `values`, `[PAGE, dim]`.
+    pub(crate) fn widen_values(&self, values: Plane<'_>, wide: &mut [f32]) {
+        assert!(
+            values.is_whole() && wide.len() == values.dim() * PAGE,
+            "a plane"
+        );
+        // SAFETY: detection as above; lengths were checked.
+        unsafe { (self.attention.widen_values)(values, wide) }
     }
 }

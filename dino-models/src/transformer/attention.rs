@@ -138,7 +138,7 @@ impl Pass<'_> {
             let start = self.cache.len(span.sequence)?;
             let pages = self.cache.pages_mut(span.sequence)?;
             let (keys, values) = (keys.part(&span.rows), values.part(&span.rows));
-            ops::append(layer, pages, start, keys, values);
+            ops::append(self.context.compute, layer, pages, start, keys, values);
         }
         Ok(())
     }
@@ -160,16 +160,14 @@ impl Pass<'_> {
             softcap: spec.attention_softcap,
             window: spec.layers[layer].window,
         };
-        let spans = self.context.batch.spans().iter().map(|span| {
-            let start = self.cache.len(span.sequence)?;
-            let pages = self.cache.pages(span.sequence)?;
-            Ok(AttentionSpan {
-                pages,
-                start,
+        let mut spans = scratch.take_spans();
+        for span in self.context.batch.spans() {
+            spans.push(AttentionSpan {
+                pages: self.cache.pages(span.sequence)?,
+                start: self.cache.len(span.sequence)?,
                 rows: span.rows.clone(),
-            })
-        });
-        let spans = spans.collect::<Result<Vec<_>, ModelError>>()?;
+            });
+        }
         let (queries, attended) = (queries.view(), attended.view_mut());
         ops::attend(
             self.context.compute,
@@ -179,6 +177,7 @@ impl Pass<'_> {
             attended,
             scratch,
         );
+        scratch.keep_spans(spans);
         Ok(())
     }
 }

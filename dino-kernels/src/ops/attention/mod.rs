@@ -8,12 +8,14 @@
 //! runs are tasks of their own, so that all threads share one head's work; the sums are joined in the same order either
 //! way, and a token gets the same bits alone and in the middle of a prompt.
 
+mod prefetch;
 mod tile;
 
-use crate::kv::{KvPage, PAGE};
+use crate::kv::{KvPage, KvTileMut, KvTypes, PAGE, rotate};
 use crate::output::Output;
 use crate::{Compute, DisjointMut};
 use ndarray::{ArrayView2, ArrayViewMut2};
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 use tile::{Job, Part, Tile};
@@ -52,6 +54,27 @@ pub struct AttentionSpan<'a> {
 #[derive(Debug, Default)]
 pub struct AttentionScratch {
     partials: Vec<f32>,
+    /// Empty; only its memory is kept.
+    spans: Vec<AttentionSpan<'static>>,
+}
+
+impl AttentionScratch {
+    /// An empty list of spans, in memory that an earlier one had.
+    pub fn take_spans<'a>(&mut self) -> Vec<AttentionSpan<'a>> {
+        with_other_lifetime(std::mem::take(&mut self.spans))
+    }
+
+    /// Keeps the memory of a list of spans for the next one.
+    pub fn keep_spans(&mut self, spans: Vec<AttentionSpan<'_>>) {
+        self.spans = with_other_lifetime(spans);
+    }
+}
+
+/// An empty list in the same memory: collecting from a `Vec` into one of an equal layout allocates nothing.
+fn with_other_lifetime<'b>(mut spans: Vec<AttentionSpan<'_>>) -> Vec<AttentionSpan<'b>> {
+    spans.clear();
+    let none = spans.into_iter().map(|_| unreachable!("the list is empty"));
+    none.collect()
 }
 
 /// Stores the keys and values (`[tokens, kv_heads * head_dim]`) of new tokens from position `start` on.
@@ -59,6 +82,7 @@ pub struct AttentionScratch {
 /// # Panics
 /// If a page is missing or shared, or shapes do not fit.
 pub fn append(
+    compute: &Compute,
     layer: usize,
     pages: &mut [Arc<KvPage>],
     start: usize,
@@ -79,19 +103,51 @@ pub fn append(
     assert_eq!(keys.len(), tokens * width, "keys of every head");
     let end = start + tokens;
     assert!(pages.len() * PAGE >= end, "pages for every position");
-    let written = pages.iter_mut().enumerate().take(end.div_ceil(PAGE));
-    for (index, page) in written.skip(start / PAGE) {
-        let first = (index * PAGE).max(start);
-        let last = ((index + 1) * PAGE).min(end);
-        let page = Arc::get_mut(page).expect("a page that is written is not shared");
+    let written = start / PAGE..end.div_ceil(PAGE);
+    let pages = &mut pages[written.clone()];
+    compute.pool.for_each_part(pages, 1, |index, page| {
+        let page = Arc::get_mut(&mut page[0]).expect("a page that is written is not shared");
+        let first_of_page = (written.start + index) * PAGE;
+        let positions = first_of_page.max(start)..(first_of_page + PAGE).min(end);
         for (head, mut tile) in page.tiles_mut(layer).enumerate() {
-            for position in first..last {
+            for position in positions.clone() {
                 let from = (position - start) * width + head * layout.head_dim;
                 let range = from..from + layout.head_dim;
-                tile.write(position % PAGE, &keys[range.clone()], &values[range]);
+                write(
+                    &mut tile,
+                    position % PAGE,
+                    &keys[range.clone()],
+                    &values[range],
+                    layout.types,
+                );
             }
         }
+    });
+}
+
+/// Stores a key and a value, each rotated first if its type asks for it.
+fn write(tile: &mut KvTileMut<'_>, slot: usize, key: &[f32], value: &[f32], types: KvTypes) {
+    thread_local! {
+        static ROTATED: RefCell<[Vec<f32>; 2]> = RefCell::default();
     }
+    if !types.keys.is_rotated() && !types.values.is_rotated() {
+        return tile.write(slot, key, value);
+    }
+    ROTATED.with_borrow_mut(|[rotated_key, rotated_value]| {
+        let pairs = [
+            (types.keys, key, rotated_key),
+            (types.values, value, rotated_value),
+        ];
+        let [key, value] = pairs.map(|(dtype, from, to)| {
+            to.clear();
+            to.extend_from_slice(from);
+            if dtype.is_rotated() {
+                rotate(to);
+            }
+            &*to
+        });
+        tile.write(slot, key, value);
+    });
 }
 
 /// Attends from `queries` (`[tokens, heads * head_dim]`) to each span's own past, into `output` (same shape).

@@ -2,24 +2,21 @@
 
 use super::*;
 use crate::testing::Random;
-use crate::{Kernels, KvLayout, KvType, ThreadPool};
+use crate::{Kernels, KvLayout, KvType, KvTypes, ThreadPool};
 use ndarray::{Array2, s};
 
-/// A sequence of random keys and values, in pages and as plain matrices.
+/// A sequence of random keys and values, in pages, and as plain matrices of what the pages hold.
 struct Past {
     pages: Vec<Arc<KvPage>>,
     keys: Array2<f32>,
     values: Array2<f32>,
 }
 
-/// Values that f16 holds exactly, so that both cache types give the same result.
 fn random_rows(rows: usize, columns: usize, random: &mut Random) -> Array2<f32> {
-    Array2::from_shape_fn((rows, columns), |_| {
-        half::f16::from_f32(2.0 * random.value()).to_f32()
-    })
+    Array2::from_shape_fn((rows, columns), |_| 2.0 * random.value())
 }
 
-fn past(layout: KvLayout, positions: usize, random: &mut Random) -> Past {
+fn past(compute: &Compute, layout: KvLayout, positions: usize, random: &mut Random) -> Past {
     let width = layout.kv_heads * layout.head_dim;
     let keys = random_rows(positions, width, random);
     let values = random_rows(positions, width, random);
@@ -32,13 +29,55 @@ fn past(layout: KvLayout, positions: usize, random: &mut Random) -> Past {
             keys.slice(s![part.clone(), ..]),
             values.slice(s![part.clone(), ..]),
         );
-        append(layout.layers - 1, &mut pages, part.start, keys, values);
+        append(
+            compute,
+            layout.layers - 1,
+            &mut pages,
+            part.start,
+            keys,
+            values,
+        );
     }
+    let keys = stored(
+        &pages,
+        keys.dim(),
+        layout.types.keys,
+        |page, head, slot, i| page.keys(layout.layers - 1, head).key(i, slot),
+    );
+    let values = stored(
+        &pages,
+        values.dim(),
+        layout.types.values,
+        |page, head, slot, i| page.values(layout.layers - 1, head).value(slot, i),
+    );
     Past {
         pages,
         keys,
         values,
     }
+}
+
+/// What pages hold, rotated back: rounding on the way into a page is not attention's.
+fn stored(
+    pages: &[Arc<KvPage>],
+    shape: (usize, usize),
+    dtype: KvType,
+    element: impl Fn(&KvPage, usize, usize, usize) -> f32,
+) -> Array2<f32> {
+    let dim = pages[0].layout().head_dim;
+    let mut rows = Array2::zeros(shape);
+    for (position, mut row) in rows.rows_mut().into_iter().enumerate() {
+        let row = row.as_slice_mut().unwrap();
+        for (head, vector) in row.chunks_exact_mut(dim).enumerate() {
+            for (i, to) in vector.iter_mut().enumerate() {
+                *to = element(&pages[position / PAGE], head, position % PAGE, i);
+            }
+            if dtype.is_rotated() {
+                rotate(vector);
+            }
+        }
+    }
+    rows
 }
 
 /// The formula, one query at a time.
@@ -89,7 +128,15 @@ struct Case {
     spans: &'static [(usize, usize)],
 }
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 9] = [
+    Case {
+        heads: 5,
+        kv_heads: 1,
+        head_dim: 33,
+        softcap: None,
+        window: None,
+        spans: &[(60, 7), (0, 2)],
+    },
     Case {
         heads: 9,
         kv_heads: 3,
@@ -156,7 +203,7 @@ const CASES: [Case; 8] = [
     },
 ];
 
-fn run(case: &Case, dtype: KvType, compute: &Compute) -> (Array2<f32>, Array2<f64>) {
+fn run(case: &Case, types: KvTypes, compute: &Compute) -> (Array2<f32>, Array2<f64>) {
     let Case {
         heads,
         kv_heads,
@@ -170,7 +217,7 @@ fn run(case: &Case, dtype: KvType, compute: &Compute) -> (Array2<f32>, Array2<f6
         layers: 2,
         kv_heads,
         head_dim,
-        dtype,
+        types,
     };
     let scale = (head_dim as f32).sqrt().recip();
     let attention = Attention {
@@ -184,7 +231,7 @@ fn run(case: &Case, dtype: KvType, compute: &Compute) -> (Array2<f32>, Array2<f6
     };
     let pasts: Vec<_> = spans
         .iter()
-        .map(|(start, tokens)| past(layout, start + tokens, &mut random))
+        .map(|(start, tokens)| past(compute, layout, start + tokens, &mut random))
         .collect();
     let total = spans.iter().map(|span| span.1).sum();
     let queries = random_rows(total, heads * head_dim, &mut random);
@@ -222,6 +269,12 @@ fn run(case: &Case, dtype: KvType, compute: &Compute) -> (Array2<f32>, Array2<f6
     (output, expected)
 }
 
+/// Every type of keys with every type of values.
+fn all_types() -> impl Iterator<Item = KvTypes> {
+    let keys = KvType::ALL.into_iter();
+    keys.flat_map(|keys| KvType::ALL.map(|values| KvTypes { keys, values }))
+}
+
 #[test]
 fn every_set_and_type_gives_the_formula() {
     for kernels in Kernels::under_test().unwrap() {
@@ -230,15 +283,15 @@ fn every_set_and_type_gives_the_formula() {
             pool: ThreadPool::new(2).unwrap(),
         };
         for (index, case) in CASES.iter().enumerate() {
-            for dtype in [KvType::F16, KvType::F32] {
-                let (found, expected) = run(case, dtype, &compute);
+            for types in all_types() {
+                let (found, expected) = run(case, types, &compute);
                 for (found, expected) in found.iter().zip(&expected) {
                     // Values are at most 2; a score of some dozen rounded sums moves a weight by 1e-5.
                     let error = (f64::from(*found) - expected).abs();
                     let set = kernels.isa();
                     assert!(
                         error < 5e-5,
-                        "{set} case {index} {dtype:?}: {expected} {found}"
+                        "{set} case {index} {types:?}: {expected} {found}"
                     );
                 }
             }
@@ -248,13 +301,13 @@ fn every_set_and_type_gives_the_formula() {
 
 #[test]
 fn threads_do_not_change_a_bit() {
-    for case in &CASES {
+    for (case, types) in CASES.iter().zip(all_types().step_by(2)) {
         let [one, two] = [1, 2].map(|threads| {
             let compute = Compute {
                 kernels: Kernels::best(),
                 pool: ThreadPool::new(threads).unwrap(),
             };
-            run(case, KvType::F16, &compute).0
+            run(case, types, &compute).0
         });
         assert_eq!(one, two);
     }
@@ -262,19 +315,27 @@ fn threads_do_not_change_a_bit() {
 
 #[test]
 fn a_token_gets_the_same_bits_alone_and_among_others() {
-    let compute = Compute {
-        kernels: Kernels::best(),
-        pool: ThreadPool::new(2).unwrap(),
-    };
+    for kernels in Kernels::under_test().unwrap() {
+        let compute = Compute {
+            kernels,
+            pool: ThreadPool::new(2).unwrap(),
+        };
+        for dtype in KvType::ALL {
+            alone_and_among_others(&compute, dtype);
+        }
+    }
+}
+
+fn alone_and_among_others(compute: &Compute, dtype: KvType) {
     let layout = KvLayout {
         layers: 1,
         kv_heads: 1,
         head_dim: 64,
-        dtype: KvType::F16,
+        types: dtype.into(),
     };
     let mut random = Random::new(5);
     let (start, tokens) = (1100, 40);
-    let past = past(layout, start + tokens, &mut random);
+    let past = past(compute, layout, start + tokens, &mut random);
     let queries = random_rows(tokens, 192, &mut random);
     for window in [None, Some(700)] {
         let attention = Attention {
@@ -296,7 +357,7 @@ fn a_token_gets_the_same_bits_alone_and_among_others() {
                 rows,
             };
             attend(
-                &compute,
+                compute,
                 &attention,
                 &[span],
                 queries,
@@ -311,8 +372,36 @@ fn a_token_gets_the_same_bits_alone_and_among_others() {
             assert_eq!(
                 together.slice(row),
                 run(token, queries.slice(row)),
-                "token {token}"
+                "{dtype}, token {token}"
             );
+        }
+    }
+}
+
+#[test]
+fn widened_planes_hold_the_stored_elements() {
+    let compute = Compute::new(1).unwrap();
+    let mut random = Random::new(8);
+    for dtype in KvType::ALL {
+        for head_dim in [5, 33, 64, 80, 96, 128, 256] {
+            let layout = KvLayout {
+                layers: 1,
+                kv_heads: 1,
+                head_dim,
+                types: dtype.into(),
+            };
+            let page = &past(&compute, layout, PAGE - 3, &mut random).pages[0];
+            let (keys, values) = (page.keys(0, 0), page.values(0, 0));
+            let dim = keys.dim();
+            let mut wide = vec![f32::NAN; dim * PAGE];
+            for kernels in Kernels::under_test().unwrap() {
+                kernels.widen_keys(keys, &mut wide);
+                let key = |at: usize| keys.key(at / PAGE, at % PAGE);
+                assert!((0..dim * PAGE).all(|at| wide[at] == key(at)), "{dtype}");
+                kernels.widen_values(values, &mut wide);
+                let value = |at: usize| values.value(at / dim, at % dim);
+                assert!((0..dim * PAGE).all(|at| wide[at] == value(at)), "{dtype}");
+            }
         }
     }
 }

@@ -1,16 +1,16 @@
 //! One tile: some tokens of one span, and the query heads of one key/value head.
 
+use super::prefetch::prefetch;
 use super::{Attention, AttentionSpan};
 use crate::Kernels;
-use crate::kv::{KvTile, PAGE};
+use crate::kv::{KvLayout, PAGE, Plane, rotate};
 use crate::output::Output;
-use crate::table::{KvElement, Softness};
-use half::slice::HalfFloatSliceExt as _;
+use crate::table::Softness;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Rows of a tile, unless a group has more heads.
-const ROWS: usize = 32;
+/// Rows of a tile, unless a group has more heads; a multiple of what kernels take at once.
+const ROWS: usize = 48;
 /// Pages of a run.
 const RUN: usize = 8;
 /// Rows from which on it pays to widen a page once for all of them.
@@ -54,14 +54,14 @@ pub(super) struct Tile<'a> {
 #[derive(Default)]
 pub(super) struct Part {
     states: Vec<Softness>,
-    /// `[rows, dim]`.
+    /// `[rows, value_dim]`.
     sums: Vec<f32>,
 }
 
 /// Buffers of one worker, kept between calls.
 #[derive(Default)]
 struct Worker {
-    /// `[rows, dim]`.
+    /// `[rows, key_dim]`.
     queries: Vec<f32>,
     /// `[rows, PAGE]`.
     scores: Vec<f32>,
@@ -83,9 +83,13 @@ impl Tile<'_> {
         self.tokens.len() * self.job.group()
     }
 
-    /// Values of a row, padded to whole registers.
+    fn layout(&self) -> KvLayout {
+        self.span.pages[0].layout()
+    }
+
+    /// Features of a row of sums, padded as stored values are.
     fn dim(&self) -> usize {
-        self.span.pages[0].layout().padded_dim()
+        self.layout().value_dim()
     }
 
     fn pages(&self) -> Range<usize> {
@@ -108,7 +112,7 @@ impl Tile<'_> {
                 self.visit_run(worker, run);
                 worker.total.merge(&worker.run);
             }
-            self.store(&worker.total);
+            self.store(&mut worker.total);
         });
     }
 
@@ -130,11 +134,11 @@ impl Tile<'_> {
                 worker.run.load(partial);
                 worker.total.merge(&worker.run);
             }
-            self.store(&worker.total);
+            self.store(&mut worker.total);
         });
     }
 
-    /// Gathers the scaled queries, `[rows, dim]`.
+    /// Gathers the scaled queries, `[rows, key_dim]`, rotated as the keys are.
     fn load_queries(&self, worker: &mut Worker) {
         let Attention {
             heads,
@@ -142,15 +146,19 @@ impl Tile<'_> {
             scale,
             ..
         } = *self.job.attention;
-        let group = self.job.group();
-        let dim = self.dim();
+        let (group, layout) = (self.job.group(), self.layout());
+        let dim = layout.key_dim();
         worker.queries.clear();
         worker.queries.resize(self.rows() * dim, 0.0);
         for (row, to) in worker.queries.chunks_exact_mut(dim).enumerate() {
             let token = self.span.rows.start + self.tokens.start + row / group;
             let from = (token * heads + self.head * group + row % group) * head_dim;
+            let to = &mut to[..head_dim];
             for (to, x) in to.iter_mut().zip(&self.job.queries[from..from + head_dim]) {
                 *to = x * scale;
+            }
+            if layout.types.keys.is_rotated() {
+                rotate(to);
             }
         }
     }
@@ -165,50 +173,81 @@ impl Tile<'_> {
     }
 
     fn visit_page(&self, worker: &mut Worker, page: usize) {
-        match self.span.pages[page].tile(self.job.attention.layer, self.head) {
-            KvTile::F16 { keys, values } if self.rows() >= ROWS_TO_WIDEN => {
-                let mut wide = (
-                    std::mem::take(&mut worker.keys),
-                    std::mem::take(&mut worker.values),
-                );
-                wide.0.resize(keys.len(), 0.0);
-                wide.1.resize(values.len(), 0.0);
-                keys.convert_to_f32_slice(&mut wide.0);
-                values.convert_to_f32_slice(&mut wide.1);
-                self.visit_tile(worker, page, &wide.0, &wide.1);
-                (worker.keys, worker.values) = wide;
-            }
-            KvTile::F16 { keys, values } => self.visit_tile(worker, page, keys, values),
-            KvTile::F32 { keys, values } => self.visit_tile(worker, page, keys, values),
+        let (kernels, layer) = (self.job.kernels, self.job.attention.layer);
+        let planes = |page: usize| {
+            let page = &self.span.pages[page];
+            (page.keys(layer, self.head), page.values(layer, self.head))
+        };
+        let (keys, values) = planes(page);
+        prefetch(values.bytes());
+        if self.pays_to_widen(keys) {
+            worker.keys.resize(keys.dim() * PAGE, 0.0);
+            kernels.widen_keys(keys, &mut worker.keys);
+            kernels.scores(
+                &worker.queries,
+                Plane::F32(&worker.keys),
+                &mut worker.scores,
+            );
+        } else {
+            kernels.scores(&worker.queries, keys, &mut worker.scores);
+        }
+        if page + 1 < self.pages().end {
+            prefetch(planes(page + 1).0.bytes());
+        }
+        self.soften(worker, page);
+        let count = (self.span.start + self.tokens.end - page * PAGE).min(PAGE);
+        let sums = &mut worker.run.sums;
+        if self.pays_to_widen(values) {
+            worker.values.resize(values.dim() * PAGE, 0.0);
+            kernels.widen_values(values, &mut worker.values);
+            kernels.values(&worker.scores, Plane::F32(&worker.values), count, sums);
+        } else {
+            kernels.values(&worker.scores, values, count, sums);
         }
     }
 
-    fn visit_tile<E: KvElement>(&self, worker: &mut Worker, page: usize, keys: &[E], values: &[E]) {
+    fn pays_to_widen(&self, plane: Plane<'_>) -> bool {
+        self.rows() >= ROWS_TO_WIDEN && !matches!(plane, Plane::F32(_))
+    }
+
+    /// Turns scores into weights; sums of earlier pages are scaled to the new maximum.
+    fn soften(&self, worker: &mut Worker, page: usize) {
         let Job {
             kernels, attention, ..
         } = self.job;
-        kernels.scores(&worker.queries, keys, &mut worker.scores);
-        let (rows, _) = worker.scores.as_chunks_mut::<PAGE>();
-        let sums = worker.run.sums.chunks_exact_mut(values.len() / PAGE);
-        let states = worker.run.states.iter_mut();
-        for (row, ((scores, state), sums)) in rows.iter_mut().zip(states).zip(sums).enumerate() {
-            let seen = self.seen(row / self.job.group(), page);
-            if seen.is_empty() {
-                scores.fill(0.0);
-                continue;
+        let group = self.job.group();
+        let dim = self.dim();
+        let states = &mut worker.run.states;
+        if attention.softcap.is_none() && self.all_see(page) {
+            kernels.soften(&mut worker.scores, states);
+        } else {
+            let rows = worker.scores.chunks_exact_mut(PAGE).zip(&mut *states);
+            for (row, (scores, state)) in rows.enumerate() {
+                let seen = self.seen(row / group, page);
+                if seen.is_empty() {
+                    scores.fill(0.0);
+                    state.rescale = 1.0;
+                    continue;
+                }
+                if let Some(cap) = attention.softcap {
+                    kernels.vector.soft_cap(&mut scores[seen.clone()], cap);
+                }
+                scores[..seen.start].fill(f32::NEG_INFINITY);
+                scores[seen.end..].fill(f32::NEG_INFINITY);
+                kernels.soften(scores, std::slice::from_mut(state));
             }
-            if let Some(cap) = attention.softcap {
-                kernels.vector.soft_cap(&mut scores[seen.clone()], cap);
-            }
-            scores[..seen.start].fill(f32::NEG_INFINITY);
-            scores[seen.end..].fill(f32::NEG_INFINITY);
-            kernels.soften(scores, state);
+        }
+        for (state, sums) in states.iter().zip(worker.run.sums.chunks_exact_mut(dim)) {
             if state.rescale != 1.0 {
                 kernels.vector.scale(sums, state.rescale);
             }
         }
-        let count = (self.span.start + self.tokens.end - page * PAGE).min(PAGE);
-        kernels.values(&worker.scores, values, count, &mut worker.run.sums);
+    }
+
+    /// Whether all tokens see the whole of `page`: the first one reaches its end, and the last one its start.
+    fn all_see(&self, page: usize) -> bool {
+        let last = self.tokens.len() - 1;
+        self.seen(0, page).end == PAGE && self.seen(last, page) == (0..PAGE)
     }
 
     /// Which slots of `page` the tile's token `token` sees.
@@ -220,23 +259,21 @@ impl Tile<'_> {
         oldest.saturating_sub(page).min(end)..end
     }
 
-    fn store(&self, total: &Part) {
+    fn store(&self, total: &mut Part) {
         let (group, head_dim) = (self.job.group(), self.job.attention.head_dim);
-        let rows = total.sums.chunks_exact(self.dim()).zip(&total.states);
+        let rotated = self.layout().types.values.is_rotated();
+        let rows = total.sums.chunks_exact_mut(self.dim()).zip(&total.states);
         for (row, (sums, state)) in rows.enumerate() {
             let token = self.span.rows.start + self.tokens.start + row / group;
             let column = (self.head * group + row % group) * head_dim;
+            let sums = &mut sums[..head_dim];
             let inverse = 1.0 / state.sum;
-            for (index, sums) in sums[..head_dim].chunks(16).enumerate() {
-                let mut scaled = [0.0; 16];
-                scaled
-                    .iter_mut()
-                    .zip(sums)
-                    .for_each(|(to, x)| *to = x * inverse);
-                let scaled = &scaled[..sums.len()];
-                // SAFETY: tiles differ in tokens or in heads, so in elements.
-                unsafe { self.job.output.put(token, column + 16 * index, scaled) };
+            sums.iter_mut().for_each(|sum| *sum *= inverse);
+            if rotated {
+                rotate(sums);
             }
+            // SAFETY: tiles differ in tokens or in heads, so in elements.
+            unsafe { self.job.output.put(token, column, sums) };
         }
     }
 }

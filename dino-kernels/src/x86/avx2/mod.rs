@@ -4,5 +4,6 @@ pub(crate) mod attention;
 mod lanes;
 pub(crate) mod linear;
 mod math;
+mod planes;
 mod register;
 pub(crate) mod vector;

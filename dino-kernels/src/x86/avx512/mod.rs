@@ -4,5 +4,6 @@ pub(crate) mod attention;
 pub(crate) mod lanes;
 pub(crate) mod linear;
 pub(crate) mod math;
+mod planes;
 mod register;
 pub(crate) mod vector;

@@ -193,7 +193,11 @@ impl ModelBuilder {
                 None => VocabularyTokenizer::from_metadata(&file.metadata)
                     .map(|tokenizer| Arc::new(tokenizer) as Arc<dyn Tokenizer>),
             });
-            let mut loader = Loader::new(file, compute, self.options.clone());
+            let options = LoaderOptions {
+                context_length: self.context_length,
+                ..self.options.clone()
+            };
+            let mut loader = Loader::new(file, compute, options);
             let language_model = self.registry.build(&mut loader);
             let tokenizer = reader
                 .join()

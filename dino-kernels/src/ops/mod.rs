@@ -21,6 +21,6 @@ pub use attention::{Attention, AttentionScratch, AttentionSpan, append, attend};
 pub use elementwise::{add, add_scaled, scale, soft_cap};
 pub use embedding::{EmbeddingTable, embed};
 pub use linear::{Linear, LinearInput, linear};
-pub use norm::{layer_norm, rms_norm, rms_norm_heads};
+pub use norm::{layer_norm, layer_norm_heads, rms_norm, rms_norm_heads};
 pub use rope::{Llama3Scaling, RopeAngles, RopeFrequencies, RopePairing, YarnScaling, rope};
 pub use softmax::softmax;

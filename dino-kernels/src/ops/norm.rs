@@ -50,6 +50,40 @@ pub fn rms_norm_heads(
     });
 }
 
+/// Normalises the heads of each row: [`layer_norm`] of runs of `head_dim` features, in place.
+///
+/// `rows` is `[tokens, heads · head_dim]`; `norm.weight` is `[heads · head_dim]`, weights of its own for each head, or
+/// `[head_dim]` for all; `norm.bias` likewise.
+///
+/// # Panics
+/// If `rows` is not in standard layout or shapes do not fit.
+pub fn layer_norm_heads(
+    compute: &Compute,
+    rows: ArrayViewMut2<'_, f32>,
+    norm: LayerNorm<'_>,
+    head_dim: usize,
+) {
+    let period = norm.weight.len();
+    assert!(
+        period > 0 && rows.ncols().is_multiple_of(period) && period.is_multiple_of(head_dim),
+        "{} features are no whole heads of {head_dim} with {period} weights",
+        rows.ncols(),
+    );
+    for_rows(compute, rows, |_, rows| {
+        for heads in rows.chunks_exact_mut(period) {
+            for (index, head) in heads.chunks_exact_mut(head_dim).enumerate() {
+                let part = index * head_dim..(index + 1) * head_dim;
+                let norm = LayerNorm {
+                    weight: &norm.weight[part.clone()],
+                    bias: norm.bias.map(|bias| &bias[part]),
+                    epsilon: norm.epsilon,
+                };
+                compute.kernels.vector.layer_norm(head, norm);
+            }
+        }
+    });
+}
+
 /// `output = (input − mean) · weight / sqrt(variance + epsilon) + bias`, row by row (Ba et al., 2016).
 ///
 /// `input` and `output` are `[tokens, features]`.
@@ -113,6 +147,21 @@ mod tests {
             let mut alone = row.to_vec();
             compute.kernels.vector.rms_norm(&mut alone, &weight, 1e-5);
             assert_eq!(alone, all.to_vec());
+        }
+    }
+
+    #[test]
+    fn heads_have_weights_of_their_own() {
+        let compute = Compute::new(2).unwrap();
+        let mut rows = Array2::from_shape_vec((1, 4), vec![3.0, 5.0, -1.0, 7.0]).unwrap();
+        let norm = LayerNorm {
+            weight: &[1.0, 2.0, 3.0, 4.0],
+            bias: None,
+            epsilon: 0.0,
+        };
+        layer_norm_heads(&compute, rows.view_mut(), norm, 2);
+        for (found, expected) in rows.iter().zip([-1.0, 2.0, -3.0, 4.0]) {
+            assert!((found - expected).abs() < 1e-6);
         }
     }
 

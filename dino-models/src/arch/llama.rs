@@ -3,7 +3,7 @@
 //! Touvron et al., arXiv:2302.13971; Llama 3: arXiv:2407.21783. Reference: `LlamaForCausalLM` of `transformers`.
 //! GGUF files of this family store the rows of q and k so that rotated features lie side by side.
 
-use super::{Architecture, Bias, Biases, RopePairing, Spec, Window};
+use super::{Architecture, Bias, Biases, RopePairing, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
 
@@ -29,7 +29,7 @@ impl Architecture for Llama {
             });
         }
         let mut spec = Spec::decoder(metadata, RopePairing::Interleaved)?;
-        spec.set_window(Window::read(metadata, None)?);
+        spec.read_window(metadata, None)?;
         spec.biases = Biases::all(Bias::AsStored);
         Ok(spec)
     }

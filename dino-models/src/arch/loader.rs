@@ -15,6 +15,9 @@ pub struct LoaderOptions {
     /// Whether quantized weights are multiplied by f32 activations; slow and precise. Otherwise activations are
     /// quantized to 8 bits on the way.
     pub precise: bool,
+    /// Positions that the model will be asked for, where they are fewer than it was trained for: some stretched
+    /// contexts are computed by it. `None` for all.
+    pub context_length: Option<usize>,
     /// Re-encodes weights while they are loaded.
     pub requantize: Option<Arc<dyn Requantize>>,
     /// Is told after each weight how far loading is.
@@ -80,6 +83,11 @@ impl<'a> Loader<'a> {
         &self.file.weights
     }
 
+    /// Positions that the model will be asked for; see [`LoaderOptions::context_length`].
+    pub fn context_length(&self) -> Option<usize> {
+        self.options.context_length
+    }
+
     /// Whether activations stay f32; see [`LoaderOptions::precise`].
     pub fn precise(&self) -> bool {
         self.options.precise
@@ -131,7 +139,8 @@ impl<'a> Loader<'a> {
         Ok(layers.try_into().expect("as many layers as sizes"))
     }
 
-    fn bias(
+    /// The bias of the linear layer `layer`, of `len` values.
+    pub(crate) fn bias(
         &mut self,
         layer: &str,
         len: usize,
@@ -173,7 +182,15 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// If it is missing or of another length.
     pub fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
-        let tensor = self.file.weights.expect(name, &[len])?;
+        self.values(name, &[len])
+    }
+
+    /// The values of the tensor `name` of `shape`, row by row.
+    ///
+    /// # Errors
+    /// If it is missing or of another shape.
+    pub fn values(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+        let tensor = self.file.weights.expect(name, shape)?;
         self.advance(tensor);
         Ok(tensor.to_array()?.into_raw_vec_and_offset().0)
     }

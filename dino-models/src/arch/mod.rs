@@ -4,32 +4,48 @@
 //! differs, and gets the forward pass of [`crate::transformer`] for it. What is no such decoder overrides
 //! [`Architecture::build`]. `docs/add-an-architecture.md` walks through both.
 
+mod cohere;
+mod falcon;
 mod gemma;
+mod gpt2;
+mod gpt_neox;
 mod granite;
 mod llama;
 mod loader;
 mod olmo2;
 mod parts;
+mod phi2;
 mod phi3;
 mod qwen2;
 mod qwen3;
 mod registry;
 mod rope;
+mod smollm3;
 mod spec;
+mod stablelm;
+mod starcoder2;
 
+pub use cohere::{Cohere2, CommandR};
 pub use dino_kernels::Activation;
-pub use gemma::{Gemma2, Gemma3};
+pub use falcon::Falcon;
+pub use gemma::{Gemma, Gemma2, Gemma3};
+pub use gpt_neox::GptNeoX;
+pub use gpt2::Gpt2;
 pub use granite::Granite;
 pub use llama::Llama;
 pub use loader::{Linear, LoadProgress, Loader, LoaderOptions};
 pub use olmo2::Olmo2;
-pub use parts::{Bias, Biases, FeedForward, Matrices, Norm, Norms, QkNorm, Window};
+pub use parts::{Bias, Biases, FeedForward, Matrices, Norm, Norms, QkNorm, Window, WindowLayers};
+pub use phi2::Phi2;
 pub use phi3::Phi3;
 pub use qwen2::Qwen2;
 pub use qwen3::Qwen3;
 pub use registry::Registry;
 pub use rope::{RopePairing, RopeScaling, RopeSpec};
+pub use smollm3::SmolLm3;
 pub use spec::{LayerSpec, Spec};
+pub use stablelm::StableLm;
+pub use starcoder2::StarCoder2;
 
 use crate::format::Metadata;
 use crate::transformer::Transformer;

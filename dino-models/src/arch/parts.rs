@@ -2,7 +2,8 @@
 
 use super::spec::check;
 use crate::ModelError;
-use crate::format::{Metadata, Weights};
+use crate::format::{Metadata, Value, Weights};
+use dino_core::Tensor;
 
 /// A normalisation of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,9 +14,58 @@ pub enum Norm {
         /// Added to the mean square.
         epsilon: f32,
     },
+    /// By mean and variance (Ba et al., arXiv:1607.06450).
+    Layer {
+        /// Added to the variance.
+        epsilon: f32,
+        /// Whether a bias is added.
+        bias: bool,
+    },
 }
 
-/// Where a layer normalises (Xiong et al., arXiv:2002.04745).
+impl Norm {
+    /// RMS norm with the file's `attention.layer_norm_rms_epsilon`.
+    ///
+    /// # Errors
+    /// If the key is missing or impossible.
+    pub fn rms(metadata: &Metadata) -> Result<Self, ModelError> {
+        let epsilon = epsilon(metadata, "attention.layer_norm_rms_epsilon")?;
+        Ok(Self::Rms { epsilon })
+    }
+
+    /// Layer norm with the file's `attention.layer_norm_epsilon`.
+    ///
+    /// # Errors
+    /// If the key is missing or impossible.
+    pub fn layer(metadata: &Metadata, bias: bool) -> Result<Self, ModelError> {
+        let epsilon = epsilon(metadata, "attention.layer_norm_epsilon")?;
+        Ok(Self::Layer { epsilon, bias })
+    }
+}
+
+impl Norm {
+    /// What keeps the divisor from being zero.
+    pub(crate) fn epsilon(self) -> f32 {
+        match self {
+            Self::Rms { epsilon } | Self::Layer { epsilon, .. } => epsilon,
+        }
+    }
+}
+
+fn epsilon(metadata: &Metadata, key: &str) -> Result<f32, ModelError> {
+    let scoped = metadata.scoped()?;
+    let epsilon = scoped.get::<f32>(key)?;
+    let fits = epsilon.is_finite() && (0.0..1.0).contains(&epsilon);
+    check(
+        metadata,
+        &scoped.key(key),
+        epsilon,
+        fits,
+        "a small positive number",
+    )
+}
+
+/// Where a layer normalises (Xiong et al., arXiv:2002.04745), and whether its parts follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Norms {
@@ -25,6 +75,17 @@ pub enum Norms {
     Post,
     /// Both (Gemma 2, arXiv:2408.00118).
     Sandwich,
+    /// What each part reads; and both parts read what the layer is given (GPT-J; PaLM, arXiv:2204.02311).
+    Parallel,
+    /// The same with one norm for both.
+    ParallelShared,
+}
+
+impl Norms {
+    /// Whether the feed-forward part reads what attention reads, not what it left.
+    pub fn parallel(self) -> bool {
+        matches!(self, Self::Parallel | Self::ParallelShared)
+    }
 }
 
 /// How queries and keys are normalised before they are rotated (Henry et al., arXiv:2010.04245).
@@ -37,6 +98,22 @@ pub enum QkNorm {
     Heads,
     /// All heads of a token as one row.
     Rows,
+    /// Each head by a layer norm with weights of its own and no bias, where the file has them: no key says so.
+    EachHead,
+}
+
+impl QkNorm {
+    /// With `EachHead` only where `weights` has it.
+    pub(crate) fn settled(self, weights: &Weights) -> Self {
+        let stored = |tensor: &Tensor| {
+            tensor.name().ends_with(".attn_q_norm.weight")
+                || tensor.name().ends_with(".attn_k_norm.weight")
+        };
+        match self {
+            Self::EachHead if !weights.iter().any(stored) => Self::None,
+            settled => settled,
+        }
+    }
 }
 
 /// How a file stores the matrices that read the same rows.
@@ -55,6 +132,11 @@ pub enum Matrices {
 pub enum FeedForward {
     /// `down(activation(gate(x)) * up(x))` (Shazeer, arXiv:2002.05202).
     Gated {
+        /// Features inside.
+        size: usize,
+    },
+    /// `down(activation(up(x)))`.
+    Plain {
         /// Features inside.
         size: usize,
     },
@@ -81,15 +163,18 @@ pub struct Biases {
     pub output: Bias,
     /// Those of the feed-forward part.
     pub feed_forward: Bias,
+    /// The head's.
+    pub head: Bias,
 }
 
 impl Biases {
-    /// The same for all.
+    /// The same for all of a layer; none for the head.
     pub fn all(bias: Bias) -> Self {
         Self {
             inputs: bias,
             output: bias,
             feed_forward: bias,
+            head: Bias::Never,
         }
     }
 
@@ -111,26 +196,43 @@ impl Biases {
         Self {
             inputs: settle(self.inputs, &[".attn_q", ".attn_k", ".attn_v", ".attn_qkv"]),
             output: settle(self.output, &[".attn_output"]),
+            head: self.head,
             feed_forward: settle(self.feed_forward, &[".ffn_gate", ".ffn_up", ".ffn_down"]),
         }
     }
 }
 
-/// How far back a token sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How far back a token sees in some layers.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Positions that a token sees, itself included.
     pub positions: usize,
-    /// Every so many layers one sees all positions instead: the last of each run. `None` if no layer does.
-    pub period: Option<usize>,
+    /// In which layers; in the others it sees all.
+    pub layers: WindowLayers,
+}
+
+/// The layers that have a window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WindowLayers {
+    /// All.
+    All,
+    /// All but the last of each run of so many.
+    Period(usize),
+    /// Those that are listed with `true`.
+    Listed(Vec<bool>),
 }
 
 impl Window {
-    /// Reads `attention.sliding_window`, if it is there.
+    /// Reads `attention.sliding_window`, if it is there, and `attention.sliding_window_pattern`: a list of layers or a
+    /// period. Without one, all layers but the last of each `period` have a window.
     ///
     /// # Errors
-    /// If it is 0 or no number.
-    pub fn read(metadata: &Metadata, period: Option<usize>) -> Result<Option<Self>, ModelError> {
+    /// If one of them is 0 or of another type, or the list has too few or too many layers.
+    pub fn read(
+        metadata: &Metadata,
+        layers: usize,
+        period: Option<usize>,
+    ) -> Result<Option<Self>, ModelError> {
         let scoped = metadata.scoped()?;
         let Some(positions) = scoped.maybe("attention.sliding_window")? else {
             return Ok(None);
@@ -138,14 +240,32 @@ impl Window {
         let key = scoped.key("attention.sliding_window");
         let fits = positions > 0;
         let positions = check(metadata, &key, positions, fits, "at least one position")?;
-        Ok(Some(Self { positions, period }))
+        let key = "attention.sliding_window_pattern";
+        let layers = match metadata.value(&scoped.key(key)) {
+            Some(Value::Array(_)) => WindowLayers::Listed(scoped.per_layer(key, layers)?),
+            Some(_) => {
+                let period = scoped.get::<usize>(key)?;
+                check(
+                    metadata,
+                    &scoped.key(key),
+                    period,
+                    period > 0,
+                    "at least one layer",
+                )?;
+                WindowLayers::Period(period)
+            }
+            None => period.map_or(WindowLayers::All, WindowLayers::Period),
+        };
+        Ok(Some(Self { positions, layers }))
     }
 
     /// The positions that a token sees in `layer`; `None` for all.
-    pub fn of_layer(self, layer: usize) -> Option<usize> {
-        let sees_all = self
-            .period
-            .is_some_and(|period| (layer + 1).is_multiple_of(period));
-        (!sees_all).then_some(self.positions)
+    pub fn of_layer(&self, layer: usize) -> Option<usize> {
+        let has_window = match &self.layers {
+            WindowLayers::All => true,
+            WindowLayers::Period(period) => !(layer + 1).is_multiple_of(*period),
+            WindowLayers::Listed(layers) => layers.get(layer).copied().unwrap_or(false),
+        };
+        has_window.then_some(self.positions)
     }
 }

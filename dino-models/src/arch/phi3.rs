@@ -3,7 +3,7 @@
 //! Abdin et al., arXiv:2404.14219. Reference: `Phi3ForCausalLM` of `transformers`. The longrope of long-context files
 //! is not supported: its tensors are an error.
 
-use super::{Architecture, Matrices, RopePairing, Spec, Window};
+use super::{Architecture, Matrices, RopePairing, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
 
@@ -20,11 +20,13 @@ impl Architecture for Phi3 {
         let mut spec = Spec::decoder(metadata, RopePairing::Halves)?;
         spec.matrices = Matrices::Fused;
         // Converters write 0 for a model without a window.
-        let window = match metadata.scoped()?.maybe("attention.sliding_window")? {
-            Some(0_usize) => None,
-            _ => Window::read(metadata, None)?,
-        };
-        spec.set_window(window);
+        if metadata
+            .scoped()?
+            .maybe::<usize>("attention.sliding_window")?
+            != Some(0)
+        {
+            spec.read_window(metadata, None)?;
+        }
         Ok(spec)
     }
 }

@@ -1,6 +1,6 @@
 //! The architectures that a loader knows.
 
-use super::{Architecture, Gemma2, Gemma3, Granite, Llama, Loader, Olmo2, Phi3, Qwen2, Qwen3};
+use super::{self as arch, Architecture, Loader};
 use crate::{CausalLm, ModelError};
 use std::sync::Arc;
 
@@ -15,14 +15,24 @@ impl Default for Registry {
     fn default() -> Self {
         Self {
             architectures: vec![
-                Arc::new(Gemma2),
-                Arc::new(Gemma3),
-                Arc::new(Granite),
-                Arc::new(Llama),
-                Arc::new(Olmo2),
-                Arc::new(Phi3),
-                Arc::new(Qwen2),
-                Arc::new(Qwen3),
+                Arc::new(arch::Cohere2),
+                Arc::new(arch::CommandR),
+                Arc::new(arch::Falcon),
+                Arc::new(arch::Gemma),
+                Arc::new(arch::Gemma2),
+                Arc::new(arch::Gemma3),
+                Arc::new(arch::Gpt2),
+                Arc::new(arch::GptNeoX),
+                Arc::new(arch::Granite),
+                Arc::new(arch::Llama),
+                Arc::new(arch::Olmo2),
+                Arc::new(arch::Phi2),
+                Arc::new(arch::Phi3),
+                Arc::new(arch::Qwen2),
+                Arc::new(arch::Qwen3),
+                Arc::new(arch::SmolLm3),
+                Arc::new(arch::StableLm),
+                Arc::new(arch::StarCoder2),
             ],
         }
     }

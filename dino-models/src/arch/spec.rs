@@ -1,8 +1,8 @@
 //! A decoder, described.
 
 use super::{
-    Activation, Bias, Biases, FeedForward, Matrices, Norm, Norms, QkNorm, RopePairing, RopeSpec,
-    Window,
+    Activation, Bias, Biases, FeedForward, Matrices, Norm, Norms, QkNorm, RopePairing, RopeScaling,
+    RopeSpec, Window,
 };
 use crate::ModelError;
 use crate::format::Metadata;
@@ -38,6 +38,8 @@ pub struct Spec {
     pub qk_norm: QkNorm,
     /// The activation of the feed-forward part.
     pub activation: Activation,
+    /// Whether a learned embedding of its position is added to each token's, besides what layers rotate.
+    pub learned_positions: bool,
     /// Rotary position embedding.
     pub rope: RopeSpec,
     /// That of layers with a window, where it differs.
@@ -61,6 +63,9 @@ pub struct Spec {
 pub struct LayerSpec {
     /// How many positions a token sees, itself included; `None` for all.
     pub window: Option<usize>,
+    /// Whether queries and keys are rotated to their positions; without, a layer sees the past as a set (Kazemnejad
+    /// et al., arXiv:2305.19466).
+    pub rotates: bool,
     /// The feed-forward part.
     pub feed_forward: FeedForward,
 }
@@ -71,11 +76,23 @@ const MAX_LAYERS: usize = 4096;
 const SIZES: std::ops::RangeInclusive<usize> = 1..=1 << 31;
 
 impl Spec {
-    /// What all decoders share: pre-norm RMS, full rotary embedding of `pairing`, SwiGLU.
+    /// What most decoders share: [`Spec::with_norm`] with RMS norms.
     ///
     /// # Errors
     /// If a key is missing or impossible.
     pub fn decoder(metadata: &Metadata, pairing: RopePairing) -> Result<Self, ModelError> {
+        Self::with_norm(metadata, pairing, Norm::rms(metadata)?)
+    }
+
+    /// What all decoders share: norms before the parts of a layer, rotary embedding of `pairing`, SwiGLU, no biases.
+    ///
+    /// # Errors
+    /// If a key is missing or impossible.
+    pub fn with_norm(
+        metadata: &Metadata,
+        pairing: RopePairing,
+        norm: Norm,
+    ) -> Result<Self, ModelError> {
         let scoped = metadata.scoped()?;
         let positive = |key: &str| -> Result<usize, ModelError> {
             let value = scoped.get::<usize>(key)?;
@@ -113,15 +130,12 @@ impl Spec {
             &expected,
         )?;
         let head_dim = Self::head_dim(metadata, hidden, heads)?;
-        let epsilon = scoped.get::<f32>("attention.layer_norm_rms_epsilon")?;
-        let fits = epsilon.is_finite() && (0.0..1.0).contains(&epsilon);
-        let key = scoped.key("attention.layer_norm_rms_epsilon");
-        check(metadata, &key, epsilon, fits, "a small positive number")?;
         let sizes = scoped.per_layer::<usize>("feed_forward_length", layers)?;
         let layers = sizes.into_iter().map(|size| {
             let (key, fits) = (scoped.key("feed_forward_length"), SIZES.contains(&size));
             Ok(LayerSpec {
                 window: None,
+                rotates: true,
                 feed_forward: FeedForward::Gated {
                     size: check(metadata, &key, size, fits, "a positive number below 2^31")?,
                 },
@@ -138,10 +152,11 @@ impl Spec {
             head_dim,
             matrices: Matrices::Separate,
             biases: Biases::all(Bias::Never),
-            norm: Norm::Rms { epsilon },
+            norm,
             norms: Norms::Pre,
             qk_norm: QkNorm::None,
             activation: Activation::Silu,
+            learned_positions: false,
             rope: RopeSpec::read(metadata, head_dim, pairing)?,
             window_rope: None,
             attention_scale: (head_dim as f32).sqrt().recip(),
@@ -153,10 +168,45 @@ impl Spec {
         })
     }
 
-    /// Gives the layers a window.
-    pub fn set_window(&mut self, window: Option<Window>) {
-        for (index, layer) in self.layers.iter_mut().enumerate() {
-            layer.window = window.and_then(|window| window.of_layer(index));
+    /// Gives the layers the window that the file describes; see [`Window::read`].
+    ///
+    /// # Errors
+    /// As for [`Window::read`].
+    pub fn read_window(
+        &mut self,
+        metadata: &Metadata,
+        period: Option<usize>,
+    ) -> Result<(), ModelError> {
+        if let Some(window) = Window::read(metadata, self.layers.len(), period)? {
+            for (index, layer) in self.layers.iter_mut().enumerate() {
+                layer.window = window.of_layer(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the feed-forward parts of all layers plain ones: without a gate.
+    pub fn without_gate(&mut self) {
+        for layer in &mut self.layers {
+            if let FeedForward::Gated { size } = layer.feed_forward {
+                layer.feed_forward = FeedForward::Plain { size };
+            }
+        }
+    }
+
+    /// Positions that the model can attend to where `asked` are asked for: a context that is stretched as it is needed
+    /// has no other end.
+    pub(crate) fn longest_context(&self, asked: Option<usize>) -> usize {
+        match (self.rope.scaling, asked) {
+            (RopeScaling::Dynamic { .. }, Some(asked)) => asked.max(self.context_length),
+            _ => self.context_length,
+        }
+    }
+
+    /// Lets no layer rotate queries and keys.
+    pub fn without_rotation(&mut self) {
+        for layer in &mut self.layers {
+            layer.rotates = false;
         }
     }
 

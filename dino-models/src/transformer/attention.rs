@@ -40,9 +40,9 @@ impl Attention {
                 loader.fused(&name("attn_qkv"), sizes, hidden, biases.inputs)?
             }
         };
-        let before = name("attn_norm");
+        let norms = [&name("attn_norm")[..], &name("post_attention_norm")];
         Ok(Self {
-            norms: PartNorms::load(spec, loader, &before, &name("post_attention_norm"))?,
+            norms: PartNorms::load(spec, loader, norms, true)?,
             query,
             key,
             value,
@@ -57,19 +57,21 @@ fn load_qk_norm(
     loader: &mut Loader<'_>,
     layer: usize,
 ) -> Result<Option<[Norm; 2]>, ModelError> {
-    let [query, key] = match spec.qk_norm {
-        QkNorm::None => return Ok(None),
-        QkNorm::Heads => [spec.head_dim; 2],
-        QkNorm::Rows => [spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim],
-    };
-    let mut norm = |part: &str, len| {
+    let mut norm = |part: &str, heads: usize| {
+        let (kind, head_dim) = (spec.norm, spec.head_dim);
         let name = format!("blk.{layer}.{part}");
-        Norm::load(spec.norm, loader, &name, len)
+        match spec.qk_norm {
+            QkNorm::None => Ok(None),
+            QkNorm::Heads => Norm::load(kind, loader, &name, head_dim).map(Some),
+            QkNorm::Rows => Norm::load(kind, loader, &name, heads * head_dim).map(Some),
+            QkNorm::EachHead => {
+                Norm::load_each_head(kind, loader, &name, [heads, head_dim]).map(Some)
+            }
+        }
     };
-    Ok(Some([
-        norm("attn_q_norm", query)?,
-        norm("attn_k_norm", key)?,
-    ]))
+    let query = norm("attn_q_norm", spec.heads)?;
+    let key = norm("attn_k_norm", spec.kv_heads)?;
+    Ok(query.zip(key).map(|(query, key)| [query, key]))
 }
 
 impl Pass<'_> {

@@ -33,6 +33,8 @@ pub(super) struct Buffers {
     pub(super) wanted: Rows,
     /// The input of the linear layers at hand, in 8 bits.
     pub(super) quantized: QuantizedRows,
+    /// The position of each row.
+    pub(super) positions: Vec<u32>,
     /// How far the position of each row turns its queries and keys.
     pub(super) angles: Angles,
     /// What the head works in.

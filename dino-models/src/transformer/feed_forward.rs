@@ -12,7 +12,8 @@ use dino_kernels::ops;
 #[derive(Debug)]
 pub(super) struct FeedForward {
     norms: PartNorms,
-    gate: Linear,
+    /// `None` for a plain part.
+    gate: Option<Linear>,
     up: Linear,
     down: Linear,
 }
@@ -25,17 +26,25 @@ impl FeedForward {
     ) -> Result<Self, ModelError> {
         let name = |part: &str| format!("blk.{layer}.{part}");
         let (hidden, bias) = (spec.hidden, spec.biases.feed_forward);
-        let arch::FeedForward::Gated { size } = spec.layers[layer].feed_forward;
-        let [gate, up] = match spec.matrices {
-            Matrices::Separate => [
-                loader.linear(&name("ffn_gate"), [size, hidden], bias)?,
-                loader.linear(&name("ffn_up"), [size, hidden], bias)?,
-            ],
-            Matrices::Fused => loader.fused(&name("ffn_up"), [size; 2], hidden, bias)?,
+        let norms = [&name("ffn_norm")[..], &name("post_ffw_norm")];
+        let norms = PartNorms::load(spec, loader, norms, false)?;
+        let (size, gated) = match spec.layers[layer].feed_forward {
+            arch::FeedForward::Gated { size } => (size, true),
+            arch::FeedForward::Plain { size } => (size, false),
         };
-        let before = name("ffn_norm");
+        let (gate, up) = match spec.matrices {
+            Matrices::Fused if gated => {
+                let [gate, up] = loader.fused(&name("ffn_up"), [size; 2], hidden, bias)?;
+                (Some(gate), up)
+            }
+            _ => {
+                let mut linear = |part| loader.linear(&name(part), [size, hidden], bias);
+                let gate = gated.then(|| linear("ffn_gate")).transpose()?;
+                (gate, linear("ffn_up")?)
+            }
+        };
         Ok(Self {
-            norms: PartNorms::load(spec, loader, &before, &name("post_ffw_norm"))?,
+            norms,
             gate,
             up,
             down: loader.linear(&name("ffn_down"), [hidden, size], bias)?,
@@ -58,10 +67,18 @@ impl Pass<'_> {
         gate.resize(stream.view().nrows(), columns);
         up.resize(stream.view().nrows(), columns);
         let input = context.normed_input(&layer.norms.before, stream, normed, quantized);
-        let jobs = [Job::store(&layer.gate, gate), Job::store(&layer.up, up)];
-        context.linear(input, jobs);
         let activation = context.model.spec.activation;
-        ops::activate_gate(context.compute, gate.view_mut(), up.view(), activation);
+        match &layer.gate {
+            Some(gate_layer) => {
+                let jobs = [Job::store(gate_layer, gate), Job::store(&layer.up, up)];
+                context.linear(input, jobs);
+                ops::activate_gate(context.compute, gate.view_mut(), up.view(), activation);
+            }
+            None => {
+                context.linear(input, [Job::store(&layer.up, gate)]);
+                ops::activate(context.compute, gate.view_mut(), activation);
+            }
+        }
     }
 
     /// Adds what the last matrix makes of that to the residual stream.

@@ -19,15 +19,20 @@ impl CausalLm for Transformer {
         scratch: &mut Scratch,
     ) -> Result<(), ModelError> {
         self.check_tokens(batch)?;
+        self.check_positions(batch, cache)?;
         let (buffers, logits) =
             scratch.prepare::<Buffers>(batch.wanted().len(), self.config.vocabulary);
         buffers.resize(&self.spec, batch.tokens().len(), batch.wanted().len());
         buffers.angles.clear();
+        buffers.positions.clear();
         for span in batch.spans() {
             let start = cache.len(span.sequence)?;
             cache.reserve(span.sequence, span.rows.len())?;
             let positions = start..start + span.rows.len();
-            self.rotation.extend(&mut buffers.angles, positions);
+            self.rotation.extend(&mut buffers.angles, positions.clone());
+            buffers
+                .positions
+                .extend(positions.map(|position| position as u32));
         }
         Pass {
             context: Context {
@@ -58,6 +63,20 @@ impl Transformer {
             None => Ok(()),
         }
     }
+
+    /// A model that learned its positions has no others.
+    fn check_positions(&self, batch: &Batch, cache: &Cache) -> Result<(), ModelError> {
+        let Some(table) = &self.positions else {
+            return Ok(());
+        };
+        for span in batch.spans() {
+            let (needed, limit) = (cache.len(span.sequence)? + span.rows.len(), table.rows());
+            if needed > limit {
+                return Err(ModelError::ContextOverflow { needed, limit });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What a pass reads.
@@ -79,8 +98,14 @@ impl Pass<'_> {
         self.embed()?;
         for (index, layer) in self.context.model.layers.iter().enumerate() {
             self.attend(index, &layer.attention)?;
-            self.add_attention(&layer.attention);
-            self.expand(&layer.feed_forward);
+            // Parallel parts read the same stream: the second one before the first one adds to it.
+            if self.context.model.spec.norms.parallel() {
+                self.expand(&layer.feed_forward);
+                self.add_attention(&layer.attention);
+            } else {
+                self.add_attention(&layer.attention);
+                self.expand(&layer.feed_forward);
+            }
             self.contract(&layer.feed_forward);
         }
         self.head(logits);
@@ -101,6 +126,17 @@ impl Pass<'_> {
         ops::embed(compute, table, batch.tokens(), stream.view_mut())?;
         if let Some(factor) = model.spec.embedding_scale {
             ops::scale(compute, stream.view_mut(), factor);
+        }
+        if let Some(table) = &model.positions {
+            let Buffers {
+                stream,
+                branch,
+                positions,
+                ..
+            } = &mut *self.buffers;
+            let table = EmbeddingTable::Stored(table);
+            ops::embed(compute, table, positions, branch.view_mut())?;
+            ops::add(compute, stream.view_mut(), branch.view());
         }
         Ok(())
     }

@@ -70,10 +70,11 @@ impl Transformer {
             head,
             ..
         } = buffers;
+        let bias = self.head_bias.as_deref();
         let rows = normed.view();
         let whole_blocks = rows.ncols().is_multiple_of(32);
         if self.precise || !self.head.dtype().is_quantized() || !whole_blocks {
-            let store = ops::Linear::store(&self.head, None, logits);
+            let store = ops::Linear::store(&self.head, bias, logits);
             return ops::linear(compute, LinearInput::precise(rows), &[store]);
         }
         quantized.fill(compute, rows);
@@ -87,7 +88,7 @@ impl Transformer {
         ops::linear(compute, input, &[store]);
         quantized.fill(compute, head.rest.view());
         let input = LinearInput::quantized(head.rest.view(), quantized);
-        let add = ops::Linear::add(&self.head, None, logits);
+        let add = ops::Linear::add(&self.head, bias, logits);
         ops::linear(compute, input, &[add]);
     }
 
@@ -97,7 +98,7 @@ impl Transformer {
         normed: &Rows,
         head: &mut HeadBuffers,
         quantized: &mut QuantizedRows,
-        logits: ArrayViewMut2<'_, f32>,
+        mut logits: ArrayViewMut2<'_, f32>,
     ) {
         let (rows, columns) = normed.view().dim();
         head.both.resize(2 * rows, columns);
@@ -110,7 +111,15 @@ impl Transformer {
         let store = ops::Linear::store(&self.head, None, head.products.view_mut());
         ops::linear(compute, input, &[store]);
         let (products, rests) = head.products.view().split_at(Axis(0), rows);
-        let logits = Zip::from(logits).and(products).and(rests);
-        logits.for_each(|logit, product, rest| *logit = product + rest);
+        let all = Zip::from(logits.view_mut()).and(products).and(rests);
+        all.for_each(|logit, product, rest| *logit = product + rest);
+        if let Some(bias) = &self.head_bias {
+            for mut logits in logits.rows_mut() {
+                logits
+                    .iter_mut()
+                    .zip(bias)
+                    .for_each(|(logit, bias)| *logit += bias);
+            }
+        }
     }
 }

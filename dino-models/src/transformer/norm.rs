@@ -3,16 +3,18 @@
 use super::buffers::Rows;
 use crate::ModelError;
 use crate::arch::{self, Loader, Norms, Spec};
-use dino_kernels::Compute;
 use dino_kernels::ops;
+use dino_kernels::{Compute, LayerNorm};
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 /// A norm and its weights.
 #[derive(Debug)]
 pub(super) struct Norm {
     kind: arch::Norm,
-    /// As long as what is normalised at once.
     weight: Vec<f32>,
+    bias: Option<Vec<f32>>,
+    /// Features that are normalised at once: all that there are weights for, or those of a head.
+    run: usize,
 }
 
 /// What a part of a layer makes of the residual stream before it reads it.
@@ -22,6 +24,8 @@ pub(super) enum Before {
     Nothing,
     /// A norm.
     Norm(Norm),
+    /// The norm of the part before, which has been computed.
+    Shared,
 }
 
 /// The norms of one part of a layer.
@@ -41,7 +45,37 @@ impl Norm {
         len: usize,
     ) -> Result<Self, ModelError> {
         let weight = loader.vector(&format!("{name}.weight"), len)?;
-        Ok(Self { kind, weight })
+        let bias = match kind {
+            arch::Norm::Layer { bias: true, .. } => {
+                Some(loader.vector(&format!("{name}.bias"), len)?)
+            }
+            _ => None,
+        };
+        let run = len;
+        Ok(Self {
+            kind,
+            weight,
+            bias,
+            run,
+        })
+    }
+
+    /// The layer norms `name` of heads, with weights of their own, `[heads, head_dim]`, and without bias.
+    pub(super) fn load_each_head(
+        kind: arch::Norm,
+        loader: &mut Loader<'_>,
+        name: &str,
+        shape: [usize; 2],
+    ) -> Result<Self, ModelError> {
+        Ok(Self {
+            kind: arch::Norm::Layer {
+                epsilon: kind.epsilon(),
+                bias: false,
+            },
+            weight: loader.values(&format!("{name}.weight"), &shape)?,
+            bias: None,
+            run: shape[1],
+        })
     }
 
     /// Normalises `input`, `[tokens, features]`, into `output`.
@@ -51,14 +85,34 @@ impl Norm {
         input: ArrayView2<'_, f32>,
         output: ArrayViewMut2<'_, f32>,
     ) {
-        let arch::Norm::Rms { epsilon } = self.kind;
-        ops::rms_norm(compute, input, &self.weight, epsilon, output);
+        match self.kind {
+            arch::Norm::Rms { epsilon } => {
+                ops::rms_norm(compute, input, &self.weight, epsilon, output);
+            }
+            arch::Norm::Layer { epsilon, .. } => {
+                ops::layer_norm(compute, input, self.layer_norm(epsilon), output);
+            }
+        }
     }
 
-    /// Normalises each run of as many features as there are weights, in place.
+    /// Normalises `rows`, run by run, in place.
     pub(super) fn apply(&self, compute: &Compute, rows: ArrayViewMut2<'_, f32>) {
-        let arch::Norm::Rms { epsilon } = self.kind;
-        ops::rms_norm_heads(compute, rows, &self.weight, epsilon);
+        match self.kind {
+            arch::Norm::Rms { epsilon } => {
+                ops::rms_norm_heads(compute, rows, &self.weight, epsilon);
+            }
+            arch::Norm::Layer { epsilon, .. } => {
+                ops::layer_norm_heads(compute, rows, self.layer_norm(epsilon), self.run);
+            }
+        }
+    }
+
+    fn layer_norm(&self, epsilon: f32) -> LayerNorm<'_> {
+        LayerNorm {
+            weight: &self.weight,
+            bias: self.bias.as_deref(),
+            epsilon,
+        }
     }
 }
 
@@ -72,6 +126,7 @@ impl Before {
     ) -> ArrayView2<'a, f32> {
         match self {
             Self::Nothing => stream.view(),
+            Self::Shared => normed.view(),
             Self::Norm(norm) => {
                 norm.apply_to(compute, stream.view(), normed.view_mut());
                 normed.view()
@@ -81,27 +136,24 @@ impl Before {
 }
 
 impl PartNorms {
-    /// The norms of a part, of which `before` and `after` are the names.
+    /// The norms of a part, of which `before` and `after` are the names. Of two parallel parts that share a norm, the
+    /// one that is run `first` has it.
     pub(super) fn load(
         spec: &Spec,
         loader: &mut Loader<'_>,
-        before: &str,
-        after: &str,
+        [before, after]: [&str; 2],
+        first: bool,
     ) -> Result<Self, ModelError> {
         let mut norm = |name| Norm::load(spec.norm, loader, name, spec.hidden);
-        Ok(match spec.norms {
-            Norms::Pre => Self {
-                before: Before::Norm(norm(before)?),
-                after: None,
-            },
-            Norms::Post => Self {
-                before: Before::Nothing,
-                after: Some(norm(after)?),
-            },
-            Norms::Sandwich => Self {
-                before: Before::Norm(norm(before)?),
-                after: Some(norm(after)?),
-            },
-        })
+        let before = match spec.norms {
+            Norms::Post => Before::Nothing,
+            Norms::ParallelShared if !first => Before::Shared,
+            _ => Before::Norm(norm(before)?),
+        };
+        let after = match spec.norms {
+            Norms::Post | Norms::Sandwich => Some(norm(after)?),
+            Norms::Pre | Norms::Parallel | Norms::ParallelShared => None,
+        };
+        Ok(Self { before, after })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::buffers::Rows;
 use crate::ModelError;
-use crate::arch::{LayerSpec, Loader, Spec};
+use crate::arch::{LayerSpec, Loader, RopeScaling, Spec};
 use crate::format::Metadata;
 use dino_kernels::Compute;
 use dino_kernels::ops::{self, RopeAngles, RopeFrequencies, RopePairing};
@@ -26,13 +26,29 @@ pub(super) struct Angles {
 
 impl Rotation {
     pub(super) fn load(spec: &Spec, loader: &mut Loader<'_>) -> Result<Self, ModelError> {
-        let factors = loader.maybe_vector("rope_freqs.weight", spec.rope.dim / 2)?;
-        check_factors(loader.metadata(), factors.as_deref())?;
+        let (mut rope, planes) = (spec.rope, spec.rope.dim / 2);
+        let context = loader.context_length().unwrap_or(spec.context_length);
+        let mut factors = maybe_factors(loader, "rope_freqs.weight", planes)?;
+        // Files of phi3 do not name their scaling: its tensors do.
+        let long = maybe_factors(loader, "rope_factors_long.weight", planes)?;
+        if long.is_some() || rope.scaling == RopeScaling::LongRope {
+            rope.scaling = RopeScaling::LongRope;
+            let long =
+                long.map_or_else(|| loader.vector("rope_factors_long.weight", planes), Ok)?;
+            let short = loader.vector("rope_factors_short.weight", planes)?;
+            let short = checked(loader.metadata(), "rope_factors_short.weight", short)?;
+            factors = Some(if context > rope.original_context {
+                long
+            } else {
+                short
+            });
+        }
+        let local = spec.window_rope;
         Ok(Self {
             head_dim: spec.head_dim,
-            pairing: spec.rope.pairing,
-            global: spec.rope.frequencies(factors.as_deref()),
-            local: spec.window_rope.map(|rope| rope.frequencies(None)),
+            pairing: rope.pairing,
+            global: rope.frequencies(factors.as_deref(), context),
+            local: local.map(|rope| rope.frequencies(None, context)),
         })
     }
 
@@ -52,6 +68,9 @@ impl Rotation {
         angles: &Angles,
         rows: [&mut Rows; 2],
     ) {
+        if !layer.rotates {
+            return;
+        }
         let angles = match (&self.local, layer.window) {
             (Some(_), Some(_)) => &angles.local,
             _ => &angles.global,
@@ -75,17 +94,25 @@ impl Angles {
     }
 }
 
+fn maybe_factors(
+    loader: &mut Loader<'_>,
+    name: &str,
+    planes: usize,
+) -> Result<Option<Vec<f32>>, ModelError> {
+    let factors = loader.maybe_vector(name, planes)?;
+    factors
+        .map(|factors| checked(loader.metadata(), name, factors))
+        .transpose()
+}
+
 /// A factor divides a frequency, so it must be a positive number.
-fn check_factors(metadata: &Metadata, factors: Option<&[f32]>) -> Result<(), ModelError> {
-    let bad = factors
-        .unwrap_or_default()
-        .iter()
-        .find(|f| !(f.is_finite() && **f > 0.0));
+fn checked(metadata: &Metadata, name: &str, factors: Vec<f32>) -> Result<Vec<f32>, ModelError> {
+    let bad = factors.iter().find(|f| !(f.is_finite() && **f > 0.0));
     match bad {
-        None => Ok(()),
+        None => Ok(factors),
         Some(factor) => Err(ModelError::Impossible {
             file: metadata.file().to_owned(),
-            key: "tensor rope_freqs.weight".into(),
+            key: format!("tensor {name}"),
             found: factor.to_string(),
             expected: "positive numbers".into(),
         }),

@@ -17,12 +17,16 @@ pub struct Transformer {
     pub(super) precise: bool,
     /// `[vocabulary, hidden]`, in the file's own layout; `None` where the head serves for it.
     pub(super) embedding: Option<Tensor>,
+    /// The embedding of positions, `[context, hidden]`, where the model learned one.
+    pub(super) positions: Option<Tensor>,
     pub(super) rotation: Rotation,
     pub(super) layers: Vec<Layer>,
     /// Of what the head reads.
     pub(super) norm: Norm,
     /// `[vocabulary, hidden]`.
     pub(super) head: PackedWeight,
+    /// `[vocabulary]`.
+    pub(super) head_bias: Option<Vec<f32>>,
 }
 
 /// The weights of one layer.
@@ -39,9 +43,22 @@ impl Transformer {
     /// If a tensor is missing or of another shape than the spec needs.
     pub fn load(mut spec: Spec, loader: &mut Loader<'_>) -> Result<Self, ModelError> {
         spec.biases = spec.biases.settled(loader.weights());
+        spec.qk_norm = spec.qk_norm.settled(loader.weights());
         let vocabulary = loader.vocabulary(spec.vocabulary)?;
         let shape = [vocabulary, spec.hidden];
         let table = loader.weights().expect("token_embd.weight", &shape)?;
+        let positions = match spec.learned_positions {
+            true => {
+                let shape = [spec.context_length, spec.hidden];
+                Some(
+                    loader
+                        .weights()
+                        .expect("position_embd.weight", &shape)?
+                        .clone(),
+                )
+            }
+            false => None,
+        };
         let rotation = Rotation::load(&spec, loader)?;
         let layers = (0..spec.layers.len()).map(|index| Layer::load(&spec, loader, index));
         let layers = layers.collect::<Result<Vec<_>, _>>()?;
@@ -51,9 +68,10 @@ impl Transformer {
             Some(head) => (loader.pack(head)?, Some(table.clone())),
             None => (loader.pack(table)?, None),
         };
+        let head_bias = loader.bias("output", vocabulary, spec.biases.head)?;
         let config = Config {
             vocabulary,
-            context_length: spec.context_length,
+            context_length: spec.longest_context(loader.context_length()),
             hidden: spec.hidden,
             layers: spec.layers.len(),
             attention_layers: spec.layers.len(),
@@ -67,10 +85,12 @@ impl Transformer {
             config,
             precise: loader.precise(),
             embedding,
+            positions,
             rotation,
             layers,
             norm,
             head,
+            head_bias,
         })
     }
 }

@@ -7,19 +7,38 @@ use serde_json::Value;
 
 const FOLDER: &str = "../tiny_architectures";
 
-/// Name, tokens and reference logits of each model.
-fn references() -> Vec<(String, Vec<u32>, Array2<f32>)> {
+/// What `transformers` made of one model.
+struct Reference {
+    name: String,
+    /// `general.architecture` of its file.
+    architecture: String,
+    tokens: Vec<u32>,
+    /// `[tokens, vocabulary]`.
+    logits: Array2<f32>,
+    /// How the tokens go on.
+    greedy: Vec<u32>,
+}
+
+fn references() -> Vec<Reference> {
     let index = std::fs::read(path(&format!("{FOLDER}/index.json"))).unwrap();
     let index: Vec<Value> = serde_json::from_slice(&index).unwrap();
     let read = |entry: &Value| {
-        let name = entry["name"].as_str().unwrap();
-        let ids = entry["ids"].as_array().unwrap().iter();
-        let ids: Vec<u32> = ids.map(|id| id.as_u64().unwrap() as u32).collect();
+        let text = |key: &str| entry[key].as_str().unwrap().to_owned();
+        let ids = |key: &str| -> Vec<u32> {
+            let ids = entry[key].as_array().unwrap().iter();
+            ids.map(|id| id.as_u64().unwrap() as u32).collect()
+        };
+        let (name, tokens) = (text("name"), ids("ids"));
         let bytes = std::fs::read(path(&format!("{FOLDER}/{name}.f32"))).unwrap();
         let values = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b));
-        let shape = (ids.len(), bytes.len() / 4 / ids.len());
-        let logits = Array2::from_shape_vec(shape, values.collect()).unwrap();
-        (name.to_owned(), ids, logits)
+        let shape = (tokens.len(), bytes.len() / 4 / tokens.len());
+        Reference {
+            architecture: text("architecture"),
+            logits: Array2::from_shape_vec(shape, values.collect()).unwrap(),
+            greedy: ids("greedy"),
+            name,
+            tokens,
+        }
     };
     index.iter().map(read).collect()
 }
@@ -33,7 +52,13 @@ fn normalised_error(found: ArrayView2<'_, f32>, expected: ArrayView2<'_, f32>) -
 
 #[test]
 fn logits_are_those_of_transformers() {
-    for (name, tokens, expected) in references() {
+    for reference in references() {
+        let Reference {
+            name,
+            tokens,
+            logits: expected,
+            ..
+        } = reference;
         let mut runner = Runner::new(&format!("{FOLDER}/{name}.gguf"), true, 2);
         for chunk in [tokens.len(), 7, 1] {
             let sequence = runner.cache.add();
@@ -46,10 +71,28 @@ fn logits_are_those_of_transformers() {
 }
 
 #[test]
+fn greedy_tokens_are_those_of_transformers() {
+    for reference in references() {
+        let name = &reference.name;
+        let mut runner = Runner::new(&format!("{FOLDER}/{name}.gguf"), true, 2);
+        let sequence = runner.cache.add();
+        let (mut next, mut found) = (reference.tokens, Vec::new());
+        while found.len() < reference.greedy.len() {
+            let logits = runner.chunks(sequence, &next, next.len());
+            let last = logits.rows().into_iter().next_back().unwrap();
+            let best = last.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let token = last.iter().position(|&logit| logit == best).unwrap();
+            next = vec![token as u32];
+            found.push(token as u32);
+        }
+        assert_eq!(found, reference.greedy, "{name}");
+    }
+}
+
+#[test]
 fn every_architecture_has_a_reference() {
-    let tested: Vec<String> = references().into_iter().map(|(name, ..)| name).collect();
+    let tested: Vec<String> = references().into_iter().map(|r| r.architecture).collect();
     for name in Registry::default().names() {
-        // Those of llama are in `tests/golden/tiny`.
-        assert!(name == "llama" || tested.contains(&name), "{name}");
+        assert!(tested.contains(&name), "{name}");
     }
 }

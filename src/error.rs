@@ -35,6 +35,10 @@ pub enum Error {
     /// An engine did not take a request, or did not finish it.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The grammar that a text is to follow is wrong, or too much work.
+    #[cfg(feature = "grammar")]
+    #[error(transparent)]
+    Grammar(#[from] crate::GrammarError),
     /// The model brings no chat template.
     #[error(
         "{}: the file has no chat template (tokenizer.chat_template), so it is no model for conversations: generate from \

@@ -48,6 +48,8 @@ pub mod default_model;
 mod engine;
 mod error;
 mod generator;
+#[cfg(feature = "grammar")]
+mod grammar;
 mod model;
 mod sampling;
 mod stop;
@@ -64,6 +66,8 @@ pub use generator::{
     Completion, FinishReason, Generator, Prompt, Request, Stats, Token, TokenStream, Usage,
     peak_memory,
 };
+#[cfg(feature = "grammar")]
+pub use grammar::{Constraint, Grammar, GrammarCompiler, GrammarError};
 pub use model::{Model, ModelBuilder};
 pub use sampling::{
     LogitsProcessor, ProcessorError, SampledToken, Sampler, SamplingError, SamplingParams,

@@ -35,4 +35,6 @@ pub use kv::{KvLayout, KvPage, KvType, KvTypes, PAGE};
 pub use packed::{PackError, PackedWeight};
 pub use pool::{DisjointMut, ThreadPool};
 pub use quantized::QuantizedRows;
-pub use table::{Activation, Angles, Kernels, LayerNorm, VectorKernels};
+pub use table::{
+    Activation, Angles, Kernels, LayerNorm, Memory, Scan, StateKernels, VectorKernels,
+};

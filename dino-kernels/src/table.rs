@@ -8,10 +8,12 @@
 
 mod attention;
 mod linear;
+mod state;
 mod vector;
 
 pub(crate) use attention::{AttentionKernels, Softness};
 pub(crate) use linear::{FloatTask, LinearKernels, QuantizedTask};
+pub use state::{Memory, Scan, StateKernels};
 pub use vector::{Activation, Angles, LayerNorm, VectorKernels};
 
 #[cfg(target_arch = "x86_64")]
@@ -26,6 +28,8 @@ pub struct Kernels {
     pub vector: VectorKernels,
     linear: LinearKernels,
     attention: AttentionKernels,
+    /// Steps of recurrent states.
+    pub state: StateKernels,
 }
 
 static SCALAR: Kernels = Kernels {
@@ -33,6 +37,7 @@ static SCALAR: Kernels = Kernels {
     vector: scalar::vector::TABLE,
     linear: scalar::linear::TABLE,
     attention: scalar::attention::TABLE,
+    state: scalar::state::TABLE,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -41,6 +46,7 @@ static AVX2: Kernels = Kernels {
     vector: avx2::vector::TABLE,
     linear: avx2::linear::TABLE,
     attention: avx2::attention::TABLE,
+    state: avx2::state::TABLE,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -49,6 +55,7 @@ static AVX512: Kernels = Kernels {
     vector: avx512::vector::TABLE,
     linear: avx512::linear::TABLE,
     attention: avx512::attention::TABLE,
+    state: avx512::state::TABLE,
 };
 
 impl Kernels {

@@ -32,11 +32,43 @@ pub fn activate_gate(
     });
 }
 
+/// `x = x · sigmoid(gate)` for `[tokens, features]` each; nothing of use is left in `gate`.
+///
+/// # Panics
+/// If shapes differ or a matrix is not in standard layout.
+pub fn gate_by_sigmoid(
+    compute: &Compute,
+    x: ArrayViewMut2<'_, f32>,
+    mut gate: ArrayViewMut2<'_, f32>,
+) {
+    assert_eq!(x.dim(), gate.dim(), "shapes of both");
+    for_values(compute, gate.view_mut(), |_, gate| {
+        compute.kernels.vector.scale(gate, -1.0);
+        compute.kernels.vector.exp(gate);
+    });
+    let gate = values(gate.view());
+    for_values(compute, x, |first, x| {
+        for (x, gate) in x.iter_mut().zip(&gate[first..]) {
+            *x /= 1.0 + gate;
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::Random;
     use ndarray::Array2;
+
+    #[test]
+    fn a_gate_lets_through_what_its_sigmoid_says() {
+        let compute = Compute::new(2).unwrap();
+        let mut gate = Array2::from_shape_fn((2, 5), |(i, j)| 40.0 * i as f32 - 3.0 * j as f32);
+        let expected = gate.mapv(|gate| 2.0 / (1.0 + (-gate).exp()));
+        let mut x = Array2::from_elem((2, 5), 2.0);
+        gate_by_sigmoid(&compute, x.view_mut(), gate.view_mut());
+        assert!((x - expected).iter().all(|error| error.abs() < 1e-6));
+    }
 
     #[test]
     fn a_wide_row_is_cut_without_a_trace() {

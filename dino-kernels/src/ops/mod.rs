@@ -12,15 +12,20 @@ mod elementwise;
 mod embedding;
 mod linear;
 mod norm;
+mod recurrent;
 mod rope;
 mod rows;
 mod softmax;
 
-pub use activation::{activate, activate_gate};
+pub use activation::{activate, activate_gate, gate_by_sigmoid};
 pub use attention::{Attention, AttentionScratch, AttentionSpan, append, attend};
 pub use elementwise::{add, add_scaled, scale, soft_cap};
 pub use embedding::{EmbeddingTable, embed};
 pub use linear::{Linear, LinearInput, linear};
 pub use norm::{layer_norm, layer_norm_heads, rms_norm, rms_norm_heads};
+pub use recurrent::{
+    Convolution, DeltaInput, DeltaRule, ScanInput, SelectiveScan, StateSpace, StateSpan, convolve,
+    gated_delta, selective_scan, state_space,
+};
 pub use rope::{Llama3Scaling, RopeAngles, RopeFrequencies, RopePairing, YarnScaling, rope};
 pub use softmax::softmax;

@@ -3,4 +3,5 @@
 pub(crate) mod attention;
 pub(crate) mod linear;
 pub(crate) mod math;
+pub(crate) mod state;
 pub(crate) mod vector;

@@ -6,4 +6,5 @@ pub(crate) mod linear;
 pub(crate) mod math;
 mod planes;
 mod register;
+pub(crate) mod state;
 pub(crate) mod vector;

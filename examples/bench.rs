@@ -62,6 +62,9 @@ struct Arguments {
     /// Type of cached values.
     #[arg(long, value_name = "TYPE")]
     cache_type_v: Option<KvType>,
+    /// Keep the weights in this file as the kernels read them, or take them from it: later loads start at once.
+    #[arg(long, value_name = "FILE")]
+    packed_cache: Option<PathBuf>,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -93,6 +96,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         arguments.cache_type_k.unwrap_or(cache),
         arguments.cache_type_v.unwrap_or(cache),
     );
+    if let Some(path) = &arguments.packed_cache {
+        builder = builder.packed_cache(path);
+    }
     let model = builder.load(&path)?;
     let mut bench = Bench::new(&model, arguments)?;
     let prompt = Rates::measure(arguments.prompt, arguments.repetitions, || bench.prompt())?;

@@ -56,6 +56,9 @@ struct Arguments {
     /// Type of cached values.
     #[arg(long, value_name = "TYPE")]
     cache_type_v: Option<KvType>,
+    /// Keep the weights in this file as the kernels read them, or take them from it: later loads start at once.
+    #[arg(long, value_name = "FILE")]
+    packed_cache: Option<PathBuf>,
     #[command(flatten)]
     sampling: Sampling,
 }
@@ -139,6 +142,9 @@ fn load(arguments: &Arguments) -> Result<Model, Box<dyn Error>> {
         arguments.cache_type_k.unwrap_or(cache),
         arguments.cache_type_v.unwrap_or(cache),
     );
+    if let Some(path) = &arguments.packed_cache {
+        builder = builder.packed_cache(path);
+    }
     if let Some(tokens) = arguments.ctx {
         builder = builder.context_length(tokens);
     }

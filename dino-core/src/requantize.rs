@@ -6,6 +6,12 @@ use crate::{CoreError, DType, Tensor};
 ///
 /// `dino-models` calls it and `dino-quant` implements it; neither knows the other.
 pub trait Requantize: Send + Sync {
+    /// What this encoder is, settings included: two with equal identities give equal bytes. `None`, the default, if
+    /// that cannot be said; then what it gives cannot be kept in a file for later loads.
+    fn identity(&self) -> Option<String> {
+        None
+    }
+
     /// The type that `tensor` is to be held in; `None` leaves it as it is.
     fn target(&self, tensor: &Tensor) -> Option<DType>;
 

@@ -32,7 +32,7 @@ pub use compute::Compute;
 pub use error::KernelError;
 pub use isa::Isa;
 pub use kv::{KvLayout, KvPage, KvType, KvTypes, PAGE};
-pub use packed::{PackError, PackedWeight};
+pub use packed::{PACKED_LAYOUT, PackError, PackedWeight};
 pub use pool::{DisjointMut, ThreadPool};
 pub use quantized::QuantizedRows;
 pub use table::{

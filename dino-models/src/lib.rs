@@ -29,10 +29,12 @@
 
 pub mod arch;
 mod batch;
+mod beside;
 mod cache;
 mod causal_lm;
 mod error;
 pub mod format;
+pub mod packed_file;
 pub mod tokenizer;
 pub mod transformer;
 

@@ -28,6 +28,10 @@ impl BlockRequantizer {
 }
 
 impl Requantize for BlockRequantizer {
+    fn identity(&self) -> Option<String> {
+        Some(self.target.to_string())
+    }
+
     fn target(&self, tensor: &Tensor) -> Option<DType> {
         let is_matrix = tensor.shape().len() >= 2;
         let fits = self.target.row_bytes(tensor.columns()).is_some();

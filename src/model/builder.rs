@@ -1,6 +1,6 @@
 //! How a model is to be loaded.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -123,6 +123,18 @@ impl ModelBuilder {
         self
     }
 
+    /// Keeps the weights as the kernels read them in the file `path`, so that the next load maps it and is done.
+    ///
+    /// Without it, every load packs the weights into memory of its own. A packed file takes about the room of the model
+    /// file; processes that use the same one share its pages. It is written beside its place and moved there when it is
+    /// complete; one that is damaged, or was made from another model, for another instruction set's registers or by another
+    /// version, is written anew. A load never fails because of it: [`Model::packed_cache`] says what became of it.
+    #[must_use]
+    pub fn packed_cache(mut self, path: impl Into<PathBuf>) -> Self {
+        self.options.packed_cache = Some(path.into());
+        self
+    }
+
     /// Calls `report` after each weight that was loaded.
     #[must_use]
     pub fn on_progress(mut self, report: impl Fn(LoadProgress) + Send + Sync + 'static) -> Self {
@@ -154,7 +166,13 @@ impl ModelBuilder {
             kernels: Kernels::for_isa(self.isa.map_or_else(Isa::from_env, Ok)?)?,
             pool: ThreadPool::new(self.threads)?,
         };
-        let (language_model, tokenizer) = self.read(&file, &compute)?;
+        let options = LoaderOptions {
+            context_length: self.context_length,
+            ..self.options.clone()
+        };
+        let mut loader = Loader::new(&file, &compute, options);
+        let (language_model, tokenizer) = self.read(&file, &mut loader)?;
+        let packed_cache = loader.finish_packed();
         let config = language_model.config();
         check_vocabulary(&file, &*tokenizer, config)?;
         let limit = config.context_length;
@@ -175,6 +193,7 @@ impl ModelBuilder {
             context_length,
             language_model,
             tokenizer,
+            packed_cache,
             metadata: file.metadata,
             compute,
             load_time: started.elapsed(),
@@ -185,7 +204,7 @@ impl ModelBuilder {
     fn read(
         &self,
         file: &ModelFile,
-        compute: &Compute,
+        loader: &mut Loader<'_>,
     ) -> Result<(Box<dyn CausalLm>, Arc<dyn Tokenizer>)> {
         thread::scope(|scope| {
             let reader = scope.spawn(|| match &self.tokenizer {
@@ -193,12 +212,7 @@ impl ModelBuilder {
                 None => VocabularyTokenizer::from_metadata(&file.metadata)
                     .map(|tokenizer| Arc::new(tokenizer) as Arc<dyn Tokenizer>),
             });
-            let options = LoaderOptions {
-                context_length: self.context_length,
-                ..self.options.clone()
-            };
-            let mut loader = Loader::new(file, compute, options);
-            let language_model = self.registry.build(&mut loader);
+            let language_model = self.registry.build(loader);
             let tokenizer = reader
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use dino_kernels::{Compute, Isa, KvTypes};
 use dino_models::format::Metadata;
+use dino_models::packed_file::PackedCache;
 use dino_models::tokenizer::Tokenizer;
 use dino_models::{Cache, CausalLm, Config};
 
@@ -37,6 +38,7 @@ pub(super) struct Inner {
     pub(super) context_length: usize,
     pub(super) prompt_chunk: usize,
     pub(super) end_of_generation: Vec<u32>,
+    pub(super) packed_cache: PackedCache,
     pub(super) load_time: Duration,
 }
 
@@ -108,6 +110,11 @@ impl Model {
     /// The instruction set in use.
     pub fn isa(&self) -> Isa {
         self.0.compute.kernels.isa()
+    }
+
+    /// What became of the packed file; see [`ModelBuilder::packed_cache`].
+    pub fn packed_cache(&self) -> &PackedCache {
+        &self.0.packed_cache
     }
 
     /// How long loading took.

@@ -1,7 +1,7 @@
 //! The room that maps files: the only place where a file becomes memory.
 #![allow(unsafe_code)]
 
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapOptions};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -30,6 +30,22 @@ impl MappedFile {
         // SAFETY: the map is read-only and private to this type. That nobody truncates the file
         // meanwhile is the documented duty of the caller, as it is for every program that maps.
         let map = unsafe { Mmap::map(&file)? };
+        Ok(Self { map: Some(map) })
+    }
+
+    /// `length` bytes from `offset`.
+    pub(super) fn open_part(path: &Path, offset: usize, length: usize) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let end = offset.checked_add(length).map(|end| end as u64);
+        if end.is_none_or(|end| end > file.metadata().map_or(0, |metadata| metadata.len())) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if length == 0 {
+            return Ok(Self { map: None });
+        }
+        let mut options = MmapOptions::new();
+        // SAFETY: as in `open`.
+        let map = unsafe { options.offset(offset as u64).len(length).map(&file)? };
         Ok(Self { map: Some(map) })
     }
 

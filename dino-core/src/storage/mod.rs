@@ -69,6 +69,23 @@ impl Storage {
         })
     }
 
+    /// Maps `length` bytes of the file at `path` from `offset` on, a whole number of 4096-byte pages.
+    ///
+    /// What holds for [`Storage::map`] holds here.
+    ///
+    /// # Errors
+    /// [`CoreError::Io`] if it cannot be opened or mapped, or if the bytes do not all lie inside.
+    pub fn map_part(path: &Path, offset: usize, length: usize) -> Result<Self, CoreError> {
+        let file = MappedFile::open_part(path, offset, length).map_err(|source| CoreError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            source: Source::Mapped(Arc::new(file)),
+            range: 0..length,
+        })
+    }
+
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
         let all = match &self.source {
@@ -160,6 +177,20 @@ mod tests {
         assert_eq!(part.as_slice(), &bytes[100..15_100]);
         part.release();
         assert_eq!(mapped.as_slice(), bytes);
+    }
+
+    #[test]
+    fn a_part_of_a_file_is_mapped_if_it_is_there() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let bytes: Vec<u8> = (0..10_000_u32).map(|i| (i % 251) as u8).collect();
+        file.write_all(&bytes).unwrap();
+        let part = Storage::map_part(file.path(), 4096, 5000).unwrap();
+        assert_eq!(part.as_slice(), &bytes[4096..9096]);
+        assert!(Storage::map_part(file.path(), 8192, 0).unwrap().is_empty());
+        for (offset, length) in [(8192, 2000), (usize::MAX, 1), (4096, usize::MAX)] {
+            let error = Storage::map_part(file.path(), offset, length).unwrap_err();
+            assert!(matches!(error, CoreError::Io { .. }), "{error}");
+        }
     }
 
     #[test]

@@ -34,5 +34,5 @@ pub(crate) use format::{Format, SubBlock, with_format};
 pub(crate) use formats::*;
 pub use pack::PackError;
 pub(crate) use register::Register;
-pub use weight::PackedWeight;
 pub(crate) use weight::{FloatGroup, QuantizedGroup};
+pub use weight::{PACKED_LAYOUT, PackedWeight};

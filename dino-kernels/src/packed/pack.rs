@@ -19,6 +19,16 @@ pub enum PackError {
         /// Its shape, rows first.
         shape: Vec<usize>,
     },
+    /// These are not the bytes that packing gives.
+    #[error("tensor `{name}`: {found} packed bytes; expected {expected}, on a cache line")]
+    NotPacked {
+        /// The tensor's name.
+        name: String,
+        /// Bytes that it takes packed.
+        expected: usize,
+        /// Bytes that are there.
+        found: usize,
+    },
     /// The system has no memory for it.
     #[error("no memory for the {bytes} bytes of tensor `{name}`: {source}")]
     OutOfMemory {

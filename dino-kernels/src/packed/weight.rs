@@ -1,7 +1,7 @@
 //! The packed matrix and the views that kernels take of it.
 
 use super::format::{MAX_HEAD, with_format};
-use super::{Format, SubBlock};
+use super::{Format, PackError, SubBlock};
 use dino_core::{DType, Storage};
 use half::{bf16, f16};
 
@@ -45,7 +45,56 @@ impl Layout {
     }
 }
 
+/// Which order of bytes [`PackedWeight::pack`] gives. It changes with every change of that order, so that bytes kept from
+/// an earlier run are not taken for something else.
+pub const PACKED_LAYOUT: u32 = 1;
+
 impl PackedWeight {
+    /// The weight whose packed bytes `storage` holds: those that packing a tensor of this type and shape for `lanes`
+    /// gave once.
+    ///
+    /// # Errors
+    /// [`PackError::TooLarge`] if sizes overflow; [`PackError::NotPacked`] if there are more or fewer bytes, or if they do
+    /// not start on a cache line.
+    pub fn from_packed(
+        name: &str,
+        dtype: DType,
+        [rows, columns]: [usize; 2],
+        lanes: usize,
+        storage: Storage,
+    ) -> Result<Self, PackError> {
+        let layout = Layout::of(dtype, columns, lanes);
+        let expected = layout.and_then(|layout| rows.div_ceil(lanes).checked_mul(layout.bytes()));
+        let (Some(layout), Some(expected)) = (layout, expected) else {
+            return Err(PackError::TooLarge {
+                name: name.to_owned(),
+                shape: vec![rows, columns],
+            });
+        };
+        let is_aligned = storage.as_slice().as_ptr().addr().is_multiple_of(64);
+        if storage.len() != expected || !(is_aligned || expected == 0) {
+            return Err(PackError::NotPacked {
+                name: name.to_owned(),
+                expected,
+                found: storage.len(),
+            });
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            dtype,
+            rows,
+            columns,
+            lanes,
+            layout,
+            storage,
+        })
+    }
+
+    /// The packed bytes.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
     /// The tensor's name.
     pub fn name(&self) -> &str {
         &self.name

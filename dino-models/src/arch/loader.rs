@@ -4,9 +4,11 @@ use super::Bias;
 use super::spec::check;
 use crate::ModelError;
 use crate::format::{Metadata, ModelFile, Weights};
+use crate::packed_file::{PackedCache, PackedStore};
 use dino_core::storage::Arena;
 use dino_core::{Requantize, Tensor};
 use dino_kernels::{Compute, PackedWeight};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How a model is to be loaded.
@@ -20,6 +22,8 @@ pub struct LoaderOptions {
     pub context_length: Option<usize>,
     /// Re-encodes weights while they are loaded.
     pub requantize: Option<Arc<dyn Requantize>>,
+    /// Where the packed weights are kept for later loads; see [`crate::packed_file`].
+    pub packed_cache: Option<PathBuf>,
     /// Is told after each weight how far loading is.
     pub on_progress: Option<Arc<dyn Fn(LoadProgress) + Send + Sync>>,
 }
@@ -48,6 +52,7 @@ pub struct Loader<'a> {
     compute: &'a Compute,
     options: LoaderOptions,
     arena: Arena,
+    packed: PackedStore,
     done: usize,
     total: usize,
 }
@@ -63,11 +68,20 @@ impl<'a> Loader<'a> {
             .iter()
             .map(|tensor| tensor.storage().len())
             .sum();
+        let packed = match options.packed_cache.clone() {
+            None => PackedStore::Off,
+            Some(path) => {
+                let encoder = options.requantize.as_deref();
+                let lanes = compute.kernels.lanes();
+                PackedStore::open(path, file, lanes, encoder, false)
+            }
+        };
         Self {
             file,
             compute,
             options,
             arena: Arena::new(),
+            packed,
             done: 0,
             total,
         }
@@ -154,27 +168,36 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Packs a matrix for the kernels, re-encoded first if the options say so.
+    /// Packs a matrix for the kernels, re-encoded first if the options say so; or takes it from the packed file.
     ///
     /// # Errors
     /// If it cannot be re-encoded or packed.
     pub fn pack(&mut self, tensor: &Tensor) -> Result<PackedWeight, ModelError> {
-        let lanes = self.compute.kernels.lanes();
-        let target = self
-            .options
-            .requantize
-            .as_ref()
-            .and_then(|to| Some((to, to.target(tensor)?)));
-        let packed = match target {
-            Some((to, dtype)) => {
-                let encoded = to.requantize(tensor, dtype)?;
+        let encoder = self.options.requantize.clone();
+        let target = encoder.as_ref().and_then(|encoder| encoder.target(tensor));
+        let dtype = target.unwrap_or(tensor.dtype());
+        let shape = [tensor.rows(), tensor.columns()];
+        let weight = match self.packed.get(tensor.name(), dtype, shape) {
+            Some(weight) => weight,
+            None => {
+                let encoded = match (encoder, target) {
+                    (Some(encoder), Some(target)) => Some(encoder.requantize(tensor, target)?),
+                    _ => None,
+                };
+                let Compute { kernels, pool } = self.compute;
+                let source = encoded.as_ref().unwrap_or(tensor);
+                let weight = PackedWeight::pack(source, kernels.lanes(), pool, &mut self.arena)?;
                 tensor.storage().release();
-                PackedWeight::pack(&encoded, lanes, &self.compute.pool, &mut self.arena)?
+                self.packed.keep(weight)
             }
-            None => PackedWeight::pack(tensor, lanes, &self.compute.pool, &mut self.arena)?,
         };
         self.advance(tensor);
-        Ok(packed)
+        Ok(weight)
+    }
+
+    /// Completes the packed file that this load wrote, if it did; says what became of it.
+    pub fn finish_packed(&mut self) -> PackedCache {
+        self.packed.finish()
     }
 
     /// The vector `name` of `len` values.

@@ -1,0 +1,42 @@
+//! What a packed file was made from.
+
+use crate::format::ModelFile;
+use dino_core::Requantize;
+use sha2::{Digest, Sha256};
+use std::time::UNIX_EPOCH;
+
+/// Bytes of each tensor that are looked at: enough to tell models apart, few enough to cost no time.
+const SAMPLE: usize = 64;
+
+/// A sum over what packing depends on: length and age of the file, name, type, shape and a sample of every tensor, and
+/// the encoder that weights go through. `None` if an encoder does not say what it is.
+pub(super) fn fingerprint(
+    file: &ModelFile,
+    requantize: Option<&dyn Requantize>,
+) -> Option<[u8; 32]> {
+    let mut sum = Sha256::new();
+    if let Some(encoder) = requantize {
+        let identity = encoder.identity()?;
+        sum.update(identity.len().to_le_bytes());
+        sum.update(identity);
+    }
+    // A model in memory has no file; its samples must do.
+    if let Ok(metadata) = std::fs::metadata(&file.path) {
+        sum.update(metadata.len().to_le_bytes());
+        let age = metadata.modified().ok();
+        let age = age.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        sum.update(age.map_or(0, |age| age.as_nanos()).to_le_bytes());
+    }
+    for tensor in file.weights.iter() {
+        sum.update(tensor.name().len().to_le_bytes());
+        sum.update(tensor.name());
+        sum.update(tensor.dtype().gguf_id().to_le_bytes());
+        for &dimension in tensor.shape() {
+            sum.update(dimension.to_le_bytes());
+        }
+        let bytes = tensor.storage().as_slice();
+        let start = bytes.len().saturating_sub(SAMPLE) / 2;
+        sum.update(&bytes[start..(start + SAMPLE).min(bytes.len())]);
+    }
+    Some(sum.finalize().into())
+}

@@ -1,8 +1,13 @@
 //! What a model remembers of many sequences: keys and values in shared pages, and states of fixed size.
 
+mod prefix;
+#[cfg(test)]
+mod tests;
+
 use crate::ModelError;
 use dino_kernels::{KvLayout, KvPage, PAGE};
 use ndarray::ArrayViewMut2;
+use prefix::PrefixTree;
 use std::sync::Arc;
 
 /// A sequence of a [`Cache`].
@@ -24,13 +29,17 @@ impl SequenceId {
 ///
 /// Recurrent and convolutional layers have states instead, of one size for any length. A fork copies them. They hold
 /// the whole past and cannot go back in it: see [`Cache::truncate`].
+///
+/// What a sequence leaves behind can be remembered by its tokens, for others that begin with them: see
+/// [`Cache::retire`]. Such pages make way when sequences need room.
 #[derive(Debug)]
 pub struct Cache {
     layout: KvLayout,
     sequences: Vec<Option<Sequence>>,
     free: Vec<Arc<KvPage>>,
-    /// Pages that sequences hold, each counted once however many share it.
+    /// Pages that sequences hold or that are remembered, each counted once however many share it.
     held: usize,
+    remembered: PrefixTree,
     limit: Option<usize>,
     states: Vec<State>,
 }
@@ -50,6 +59,20 @@ struct Sequence {
     len: usize,
 }
 
+/// Pages that a sequence has to get before it can grow.
+#[derive(Clone, Copy)]
+struct Need {
+    new: usize,
+    /// Pages that others hold too are copied before they are written.
+    copies: usize,
+}
+
+impl Need {
+    fn pages(self) -> usize {
+        self.new + self.copies
+    }
+}
+
 impl Cache {
     /// An empty cache of at most `limit` pages, without states. [`Config::new_cache`](crate::Config::new_cache) makes
     /// the one that a model needs.
@@ -59,6 +82,7 @@ impl Cache {
             sequences: Vec::new(),
             free: Vec::new(),
             held: 0,
+            remembered: PrefixTree::default(),
             limit,
             states: Vec::new(),
         }
@@ -87,7 +111,7 @@ impl Cache {
         self.layout
     }
 
-    /// Bytes of the pages that sequences hold or that wait for reuse, and of the states.
+    /// Bytes of the pages that sequences hold, that are remembered, or that wait for reuse, and of the states.
     pub fn byte_size(&self) -> usize {
         let states: usize = self.states.iter().map(|state| state.values.len()).sum();
         (self.held + self.free.len()) * self.layout.page_bytes() + size_of::<f32>() * states
@@ -134,6 +158,46 @@ impl Cache {
         let _ = self.truncate(id, 0);
         if let Some(slot) = self.sequences.get_mut(id.0) {
             *slot = None;
+        }
+    }
+
+    /// Removes a sequence, whose tokens these are, and remembers its pages by them. Where there are states nothing is
+    /// remembered: they belong to a whole sequence, not to a page of it.
+    ///
+    /// # Errors
+    /// [`ModelError::UnknownSequence`].
+    pub fn retire(&mut self, id: SequenceId, tokens: &[u32]) -> Result<(), ModelError> {
+        self.sequence(id)?;
+        if let (Some(sequence), true) = (&self.sequences[id.0], self.states.is_empty()) {
+            let tokens = &tokens[..tokens.len().min(sequence.len)];
+            for page in self.remembered.insert(tokens, &sequence.pages) {
+                self.release(page);
+            }
+        }
+        self.remove(id);
+        Ok(())
+    }
+
+    /// Adds a sequence that begins with what is remembered of `tokens`, and says how many of them it has.
+    pub fn recall(&mut self, tokens: &[u32]) -> (SequenceId, usize) {
+        let (pages, len) = self.remembered.find(tokens);
+        (self.insert(Sequence { pages, len }), len)
+    }
+
+    /// How many of `tokens` are remembered.
+    pub fn recallable(&self, tokens: &[u32]) -> usize {
+        self.remembered.known(tokens)
+    }
+
+    /// Pages that are remembered, also those that sequences share.
+    pub fn remembered(&self) -> usize {
+        self.remembered.len()
+    }
+
+    /// Forgets what is remembered; sequences keep their pages.
+    pub fn forget(&mut self) {
+        for page in self.remembered.clear() {
+            self.release(page);
         }
     }
 
@@ -193,21 +257,17 @@ impl Cache {
     /// Makes room for `tokens` more positions of a sequence, in pages that it alone holds.
     ///
     /// # Errors
-    /// [`ModelError::CacheFull`], which changes nothing; [`ModelError::UnknownSequence`].
+    /// [`ModelError::CacheFull`], which changes no sequence; [`ModelError::UnknownSequence`].
     pub fn reserve(&mut self, id: SequenceId, tokens: usize) -> Result<(), ModelError> {
-        let sequence = self.sequence(id)?;
-        let missing = (sequence.len + tokens)
-            .div_ceil(PAGE)
-            .saturating_sub(sequence.pages.len());
-        // Pages that others hold too are copied before they are written.
-        let written = sequence.pages.iter().skip(sequence.len / PAGE);
-        let shared = written.filter(|page| Arc::strong_count(page) > 1).count();
-        let needed = missing + shared;
-        let available = self.available();
-        if needed > available {
-            return Err(ModelError::CacheFull { needed, available });
+        let mut need = self.need(id, tokens)?;
+        if self.make_room(need.pages()).is_err() {
+            // Pages that are remembered beside their sequence have to be copied before they are written: forget them,
+            // and they can be written where they are.
+            self.forget();
+            need = self.need(id, tokens)?;
+            self.make_room(need.pages())?;
         }
-        self.held += needed;
+        self.held += need.pages();
         let layout = self.layout;
         let (sequences, free) = (&mut self.sequences, &mut self.free);
         let sequence = sequences[id.0].as_mut().expect("it was found above");
@@ -221,17 +281,44 @@ impl Cache {
         let new = || free.pop().unwrap_or_else(|| Arc::new(KvPage::new(layout)));
         sequence
             .pages
-            .extend(std::iter::repeat_with(new).take(missing));
+            .extend(std::iter::repeat_with(new).take(need.new));
         Ok(())
     }
 
-    /// Pages that may still be taken.
-    pub fn available(&self) -> usize {
-        self.limit
-            .map_or(usize::MAX, |limit| limit.saturating_sub(self.held))
+    fn need(&self, id: SequenceId, tokens: usize) -> Result<Need, ModelError> {
+        let sequence = self.sequence(id)?;
+        let pages = (sequence.len + tokens).div_ceil(PAGE);
+        let written = sequence.pages.iter().skip(sequence.len / PAGE);
+        Ok(Need {
+            new: pages.saturating_sub(sequence.pages.len()),
+            copies: written.filter(|page| Arc::strong_count(page) > 1).count(),
+        })
     }
 
-    /// Pages in use, each counted once however many sequences share it.
+    /// Forgets as much as `needed` pages more take.
+    fn make_room(&mut self, needed: usize) -> Result<(), ModelError> {
+        let Some(limit) = self.limit else {
+            return Ok(());
+        };
+        while self.held + needed > limit {
+            let Some(page) = self.remembered.evict() else {
+                let available = limit.saturating_sub(self.held);
+                return Err(ModelError::CacheFull { needed, available });
+            };
+            self.release(page);
+        }
+        Ok(())
+    }
+
+    /// Pages that may still be taken, those that are only remembered among them.
+    pub fn available(&self) -> usize {
+        let Some(limit) = self.limit else {
+            return usize::MAX;
+        };
+        limit.saturating_sub(self.held) + self.remembered.idle()
+    }
+
+    /// Pages that sequences hold or that are remembered, each counted once however many share it.
     pub fn held(&self) -> usize {
         self.held
     }
@@ -287,130 +374,5 @@ impl Cache {
     fn sequence_mut(&mut self, id: SequenceId) -> Result<&mut Sequence, ModelError> {
         let slot = self.sequences.get_mut(id.0).and_then(Option::as_mut);
         slot.ok_or(ModelError::UnknownSequence)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use dino_kernels::KvType;
-    use ndarray::array;
-
-    fn cache(limit: Option<usize>) -> Cache {
-        let layout = KvLayout {
-            layers: 1,
-            kv_heads: 1,
-            head_dim: 16,
-            types: KvType::F16.into(),
-        };
-        Cache::new(layout, limit)
-    }
-
-    fn fill_state(cache: &mut Cache, id: SequenceId, value: f32) {
-        cache.states_mut(1).row_mut(id.row()).fill(value);
-    }
-
-    fn grow(cache: &mut Cache, id: SequenceId, tokens: usize) {
-        cache.reserve(id, tokens).unwrap();
-        cache.advance(id, tokens).unwrap();
-    }
-
-    #[test]
-    fn a_fork_shares_until_it_writes() {
-        let mut cache = cache(None);
-        let first = cache.add();
-        grow(&mut cache, first, PAGE + 5);
-        let second = cache.fork(first).unwrap();
-        grow(&mut cache, second, 1);
-        let (a, b) = (cache.pages(first).unwrap(), cache.pages(second).unwrap());
-        assert!(Arc::ptr_eq(&a[0], &b[0]), "the full page is shared");
-        assert!(
-            !Arc::ptr_eq(&a[1], &b[1]),
-            "the page that is written is not"
-        );
-    }
-
-    #[test]
-    fn a_shared_page_counts_once_and_its_copy_again() {
-        let mut cache = cache(Some(3));
-        let first = cache.add();
-        grow(&mut cache, first, PAGE + 5);
-        let second = cache.fork(first).unwrap();
-        assert_eq!((cache.held(), cache.available()), (2, 1));
-        grow(&mut cache, second, 1);
-        assert_eq!((cache.held(), cache.available()), (3, 0));
-        let third = cache.fork(first).unwrap();
-        let error = cache.reserve(third, 1).unwrap_err();
-        assert!(matches!(error, ModelError::CacheFull { needed: 1, .. }));
-        for id in [first, third] {
-            cache.remove(id);
-        }
-        assert_eq!(cache.held(), 2);
-        cache.remove(second);
-        assert_eq!(cache.held(), 0);
-    }
-
-    #[test]
-    fn removed_pages_are_used_again_and_a_full_cache_says_so() {
-        let mut cache = cache(Some(2));
-        let first = cache.add();
-        grow(&mut cache, first, 2 * PAGE);
-        let second = cache.add();
-        let error = cache.reserve(second, 1).unwrap_err();
-        assert!(matches!(
-            error,
-            ModelError::CacheFull {
-                needed: 1,
-                available: 0
-            }
-        ));
-        cache.truncate(first, PAGE).unwrap();
-        grow(&mut cache, second, 1);
-        cache.remove(first);
-        assert!(matches!(cache.len(first), Err(ModelError::UnknownSequence)));
-        assert_eq!(cache.byte_size(), 2 * cache.layout().page_bytes());
-    }
-
-    #[test]
-    fn states_are_copied_by_forks_and_forgotten_whole() {
-        let mut cache = cache(None).with_states(vec![3, 2]);
-        let first = cache.add();
-        grow(&mut cache, first, 5);
-        fill_state(&mut cache, first, 1.0);
-        let second = cache.fork(first).unwrap();
-        fill_state(&mut cache, second, 2.0);
-        let new = cache.add();
-        assert_eq!(
-            cache.states_mut(1),
-            array![[1.0, 1.0], [2.0, 2.0], [0.0, 0.0]]
-        );
-        assert_eq!(cache.truncate(first, 9).unwrap(), 5);
-        assert_eq!(cache.truncate(first, 5).unwrap(), 5);
-        assert_eq!(cache.states_mut(1).row(first.row()), array![1.0, 1.0]);
-        assert_eq!(cache.truncate(first, 4).unwrap(), 0);
-        assert_eq!(cache.len(first).unwrap(), 0);
-        assert_eq!(
-            cache.states_mut(1),
-            array![[0.0, 0.0], [2.0, 2.0], [0.0, 0.0]]
-        );
-        // The next sequence in a removed one's place begins with nothing.
-        cache.remove(second);
-        let next = cache.add();
-        assert_eq!(next.row(), second.row());
-        assert_eq!(cache.states_mut(1).row(next.row()), array![0.0, 0.0]);
-        cache.remove(next);
-        cache.remove(new);
-        cache.shrink();
-        assert_eq!(cache.states_mut(1).dim(), (1, 2));
-    }
-
-    #[test]
-    fn without_states_a_sequence_goes_back_where_it_is_told() {
-        let mut cache = cache(None);
-        let id = cache.add();
-        grow(&mut cache, id, PAGE + 5);
-        assert_eq!(cache.truncate(id, PAGE + 9).unwrap(), PAGE + 5);
-        assert_eq!(cache.truncate(id, 3).unwrap(), 3);
-        assert_eq!(cache.pages(id).unwrap().len(), 1);
     }
 }

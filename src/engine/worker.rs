@@ -100,9 +100,7 @@ impl Worker {
             .running
             .extract_if(.., |job| job.has_ended() || job.is_interrupted());
         for mut job in ended {
-            if let Some(place) = job.place.take() {
-                self.cache.remove(place.sequence);
-            }
+            leave(&mut self.cache, &mut job);
             job.close();
         }
     }
@@ -116,12 +114,18 @@ impl Worker {
         self.running.insert(at, job);
     }
 
-    /// Lets a running job wait again; what it has seen is run anew later.
+    /// Lets a running job wait again; what it has seen and is forgotten until then is run anew.
     pub(super) fn preempt(&mut self, index: usize) {
         let mut job = self.running.remove(index);
-        if let Some(place) = job.place.take() {
-            self.cache.remove(place.sequence);
-        }
+        leave(&mut self.cache, &mut job);
         self.waiting.push(job);
+    }
+}
+
+/// Ends a job's sequence; others may use what it has seen.
+fn leave(cache: &mut Cache, job: &mut Job) {
+    if let Some(place) = job.place.take() {
+        // A sequence that the cache does not know has left nothing.
+        let _ = cache.retire(place.sequence, job.continuation.ids());
     }
 }

@@ -90,3 +90,28 @@ fn many_answers_to_one_prompt_run_it_once() {
         assert_eq!(answer.usage.cached_tokens, shared, "answer {seed}");
     }
 }
+
+#[test]
+fn what_others_have_run_is_not_run_again() {
+    let model = load("gqa", Model::builder());
+    let engine = Engine::new(&model, EngineOptions::default()).unwrap();
+    let params = endless(40);
+    let ask = |ids: &[u32]| {
+        let stream = engine.submit(request(ids, &params)).unwrap();
+        let answer = stream.into_completion().unwrap();
+        assert_eq!(answer.tokens, alone(&model, ids, &params).tokens);
+        answer
+    };
+    let first = prompt(1, 150);
+    let answer = ask(&first);
+    assert_eq!(answer.usage.cached_tokens, 0);
+    // The next turn of a conversation: all but the answer's last token was run.
+    let mut turn = first.clone();
+    turn.extend(answer.tokens.iter().map(|token| token.id));
+    turn.extend(prompt(2, 10));
+    assert_eq!(ask(&turn).usage.cached_tokens, 150 + 39);
+    // Another conversation with the same beginning, which ends within a page.
+    let other = [&first[..100], &prompt(3, 30)].concat();
+    assert_eq!(ask(&other).usage.cached_tokens, 100);
+    assert_eq!(ask(&first).usage.cached_tokens, 149);
+}

@@ -1,0 +1,192 @@
+//! Tests of the cache.
+
+use super::*;
+use dino_kernels::KvType;
+use ndarray::array;
+
+fn cache(limit: Option<usize>) -> Cache {
+    let layout = KvLayout {
+        layers: 1,
+        kv_heads: 1,
+        head_dim: 16,
+        types: KvType::F16.into(),
+    };
+    Cache::new(layout, limit)
+}
+
+fn fill_state(cache: &mut Cache, id: SequenceId, value: f32) {
+    cache.states_mut(1).row_mut(id.row()).fill(value);
+}
+
+fn grow(cache: &mut Cache, id: SequenceId, tokens: usize) {
+    cache.reserve(id, tokens).unwrap();
+    cache.advance(id, tokens).unwrap();
+}
+
+#[test]
+fn a_fork_shares_until_it_writes() {
+    let mut cache = cache(None);
+    let first = cache.add();
+    grow(&mut cache, first, PAGE + 5);
+    let second = cache.fork(first).unwrap();
+    grow(&mut cache, second, 1);
+    let (a, b) = (cache.pages(first).unwrap(), cache.pages(second).unwrap());
+    assert!(Arc::ptr_eq(&a[0], &b[0]), "the full page is shared");
+    assert!(
+        !Arc::ptr_eq(&a[1], &b[1]),
+        "the page that is written is not"
+    );
+}
+
+#[test]
+fn a_shared_page_counts_once_and_its_copy_again() {
+    let mut cache = cache(Some(3));
+    let first = cache.add();
+    grow(&mut cache, first, PAGE + 5);
+    let second = cache.fork(first).unwrap();
+    assert_eq!((cache.held(), cache.available()), (2, 1));
+    grow(&mut cache, second, 1);
+    assert_eq!((cache.held(), cache.available()), (3, 0));
+    let third = cache.fork(first).unwrap();
+    let error = cache.reserve(third, 1).unwrap_err();
+    assert!(matches!(error, ModelError::CacheFull { needed: 1, .. }));
+    for id in [first, third] {
+        cache.remove(id);
+    }
+    assert_eq!(cache.held(), 2);
+    cache.remove(second);
+    assert_eq!(cache.held(), 0);
+}
+
+#[test]
+fn what_is_remembered_is_shared_and_makes_way() {
+    let mut cache = cache(Some(3));
+    let tokens: Vec<u32> = (0..100).collect();
+    let first = cache.add();
+    grow(&mut cache, first, 100);
+    let pages = cache.pages(first).unwrap().to_vec();
+    cache.retire(first, &tokens).unwrap();
+    assert_eq!((cache.held(), cache.remembered()), (2, 2));
+
+    assert_eq!(cache.recallable(&tokens[..90]), 90);
+    let (second, known) = cache.recall(&tokens[..90]);
+    assert_eq!(
+        (known, cache.len(second).unwrap(), cache.held()),
+        (90, 90, 2)
+    );
+    assert!(Arc::ptr_eq(&pages[0], &cache.pages(second).unwrap()[0]));
+    drop(pages);
+    // Writing goes to a copy.
+    grow(&mut cache, second, 1);
+    assert_eq!((cache.held(), cache.available()), (3, 1));
+    let third = cache.add();
+    grow(&mut cache, third, 1);
+    assert_eq!(
+        cache.recallable(&tokens),
+        64,
+        "the page that nobody uses made way"
+    );
+    assert!(cache.reserve(third, PAGE).is_err());
+    cache.remove(second);
+    cache.forget();
+    assert_eq!((cache.held(), cache.remembered()), (1, 0));
+}
+
+#[test]
+fn a_sequence_may_fill_the_cache_though_its_own_past_is_remembered() {
+    let mut cache = cache(Some(2));
+    let tokens: Vec<u32> = (0..100).collect();
+    let first = cache.add();
+    grow(&mut cache, first, 100);
+    cache.retire(first, &tokens).unwrap();
+    let (second, known) = cache.recall(&tokens);
+    assert_eq!(known, 100);
+    grow(&mut cache, second, 28);
+    assert_eq!(cache.held(), 2);
+    cache.remove(second);
+    assert_eq!(cache.held(), 0);
+}
+
+#[test]
+fn a_remembered_page_that_went_on_gives_its_beginning_back() {
+    let mut cache = cache(None);
+    for tokens in [70, 80, 100, 90] {
+        let id = cache.add();
+        grow(&mut cache, id, tokens);
+        cache.retire(id, &vec![7; tokens]).unwrap();
+        assert_eq!((cache.held(), cache.remembered()), (2, 2));
+    }
+}
+
+#[test]
+fn states_are_never_shared_by_tokens() {
+    let mut cache = cache(None).with_states(vec![4]);
+    let first = cache.add();
+    grow(&mut cache, first, 100);
+    cache.retire(first, &[7; 100]).unwrap();
+    assert_eq!((cache.recallable(&[7; 100]), cache.held()), (0, 0));
+}
+
+#[test]
+fn removed_pages_are_used_again_and_a_full_cache_says_so() {
+    let mut cache = cache(Some(2));
+    let first = cache.add();
+    grow(&mut cache, first, 2 * PAGE);
+    let second = cache.add();
+    let error = cache.reserve(second, 1).unwrap_err();
+    assert!(matches!(
+        error,
+        ModelError::CacheFull {
+            needed: 1,
+            available: 0
+        }
+    ));
+    cache.truncate(first, PAGE).unwrap();
+    grow(&mut cache, second, 1);
+    cache.remove(first);
+    assert!(matches!(cache.len(first), Err(ModelError::UnknownSequence)));
+    assert_eq!(cache.byte_size(), 2 * cache.layout().page_bytes());
+}
+
+#[test]
+fn states_are_copied_by_forks_and_forgotten_whole() {
+    let mut cache = cache(None).with_states(vec![3, 2]);
+    let first = cache.add();
+    grow(&mut cache, first, 5);
+    fill_state(&mut cache, first, 1.0);
+    let second = cache.fork(first).unwrap();
+    fill_state(&mut cache, second, 2.0);
+    let new = cache.add();
+    assert_eq!(
+        cache.states_mut(1),
+        array![[1.0, 1.0], [2.0, 2.0], [0.0, 0.0]]
+    );
+    assert_eq!(cache.truncate(first, 9).unwrap(), 5);
+    assert_eq!(cache.truncate(first, 5).unwrap(), 5);
+    assert_eq!(cache.states_mut(1).row(first.row()), array![1.0, 1.0]);
+    assert_eq!(cache.truncate(first, 4).unwrap(), 0);
+    assert_eq!(cache.len(first).unwrap(), 0);
+    assert_eq!(
+        cache.states_mut(1),
+        array![[0.0, 0.0], [2.0, 2.0], [0.0, 0.0]]
+    );
+    // The next sequence in a removed one's place begins with nothing.
+    cache.remove(second);
+    let next = cache.add();
+    assert_eq!(next.row(), second.row());
+    assert_eq!(cache.states_mut(1).row(next.row()), array![0.0, 0.0]);
+    cache.remove(next);
+    cache.remove(new);
+    cache.shrink();
+    assert_eq!(cache.states_mut(1).dim(), (1, 2));
+}
+
+#[test]
+fn without_states_a_sequence_goes_back_where_it_is_told() {
+    let mut cache = cache(None);
+    let id = cache.add();
+    grow(&mut cache, id, PAGE + 5);
+    assert_eq!(cache.truncate(id, PAGE + 9).unwrap(), PAGE + 5);
+    assert_eq!(cache.truncate(id, 3).unwrap(), 3);
+    assert_eq!(cache.pages(id).unwrap().len(), 1);
+}

@@ -2,6 +2,7 @@
 
 use crate::Compute;
 use ndarray::{ArrayView2, ArrayViewMut2};
+use std::ops::Range;
 use std::sync::Mutex;
 
 /// Rows that one task quantizes; fewer than two tasks' worth are quantized where they are.
@@ -123,6 +124,25 @@ impl QuantizedRows {
                 *to = x - f32::from(*code) * scale;
             }
         }
+    }
+
+    /// Replaces the content by some rows of `from`.
+    ///
+    /// # Panics
+    /// If there are no such rows.
+    pub fn copy_rows(&mut self, from: &Self, rows: Range<usize>) {
+        fn part<'a, T>(values: &'a [T], rows: &Range<usize>, width: usize) -> &'a [T] {
+            &values[rows.start * width..rows.end * width]
+        }
+        let (columns, blocks, halves) = (from.columns, from.columns / 32, from.columns / 16);
+        self.resize(rows.len(), columns);
+        self.codes
+            .copy_from_slice(part(&from.codes, &rows, columns));
+        self.scales
+            .copy_from_slice(part(&from.scales, &rows, halves));
+        self.sums.copy_from_slice(part(&from.sums, &rows, blocks));
+        self.half_sums
+            .copy_from_slice(part(&from.half_sums, &rows, halves));
     }
 
     fn resize(&mut self, tokens: usize, columns: usize) {

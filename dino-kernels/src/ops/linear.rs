@@ -38,6 +38,11 @@ impl<'a> LinearInput<'a> {
             quantized: Some(quantized),
         }
     }
+
+    /// How many rows there are.
+    pub(super) fn tokens(&self) -> usize {
+        self.rows.nrows()
+    }
 }
 
 /// One layer's weight, and where its result goes.
@@ -88,20 +93,40 @@ impl<'a> Linear<'a> {
     }
 }
 
+impl Linear<'_> {
+    /// Groups of the weight's rows.
+    pub(super) fn groups(&self) -> usize {
+        self.weight.groups()
+    }
+
+    /// How many groups are worth a task of their own.
+    pub(super) fn groups_a_task(&self, input: &LinearInput<'_>) -> usize {
+        Plan::new(std::slice::from_ref(self), input.tokens()).groups_a_task
+    }
+
+    /// # Panics
+    /// If `input` is of another shape.
+    pub(super) fn check(&self, input: &LinearInput<'_>) {
+        assert_eq!(
+            self.weight.columns(),
+            input.rows.ncols(),
+            "in_features of weight and input"
+        );
+        assert_eq!(
+            self.output.tokens(),
+            input.tokens(),
+            "rows of input and output"
+        );
+    }
+}
+
 /// Runs `layers`, which share their input, as one parallel region.
 ///
 /// # Panics
 /// If shapes do not fit.
 pub fn linear(compute: &Compute, input: LinearInput<'_>, layers: &[Linear<'_>]) {
     let tokens = input.rows.nrows();
-    for layer in layers {
-        assert_eq!(
-            layer.weight.columns(),
-            input.rows.ncols(),
-            "in_features of weight and input"
-        );
-        assert_eq!(layer.output.tokens(), tokens, "rows of input and output");
-    }
+    layers.iter().for_each(|layer| layer.check(&input));
     if tokens == 0 {
         return;
     }
@@ -153,7 +178,13 @@ impl Plan {
     }
 }
 
-fn run_groups(compute: &Compute, input: LinearInput<'_>, layer: &Linear<'_>, groups: Range<usize>) {
+/// Multiplies by some groups of a layer's weight.
+pub(super) fn run_groups(
+    compute: &Compute,
+    input: LinearInput<'_>,
+    layer: &Linear<'_>,
+    groups: Range<usize>,
+) {
     let Linear { weight, output } = layer;
     match input.quantized {
         Some(input) if weight.dtype().is_quantized() => {

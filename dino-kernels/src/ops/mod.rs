@@ -10,6 +10,7 @@ mod activation;
 mod attention;
 mod elementwise;
 mod embedding;
+mod experts;
 mod linear;
 mod norm;
 mod recurrent;
@@ -21,6 +22,7 @@ pub use activation::{activate, activate_gate, gate_by_sigmoid};
 pub use attention::{Attention, AttentionScratch, AttentionSpan, append, attend};
 pub use elementwise::{add, add_scaled, scale, soft_cap};
 pub use embedding::{EmbeddingTable, embed};
+pub use experts::{Choices, add_choices, gather, linear_each, scale_by_sigmoid};
 pub use linear::{Linear, LinearInput, linear};
 pub use norm::{layer_norm, layer_norm_heads, rms_norm, rms_norm_heads};
 pub use recurrent::{

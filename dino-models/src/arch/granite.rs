@@ -1,15 +1,19 @@
-//! Granite: a llama, with multipliers of embeddings, scores, residuals and logits.
+//! Granite: a llama, with multipliers of embeddings, scores, residuals and logits, in some with experts.
 //!
-//! IBM, "Granite 3.0 Language Models", 2024; Yang et al., arXiv:2203.03466 for the multipliers. Reference:
-//! `GraniteForCausalLM` of `transformers`. Files permute the rows of q and k as those of llama do.
+//! IBM, "Granite 3.0 Language Models", 2024; Yang et al., arXiv:2203.03466 for the multipliers. References:
+//! `GraniteForCausalLM` and `GraniteMoeForCausalLM` of `transformers`. Files permute the rows of q and k as those of llama do.
 
-use super::{Architecture, Bias, Biases, RopePairing, Spec};
+use super::{Architecture, Bias, Biases, Experts, RopePairing, Shares, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
 
-/// Granite 3 (no mixture of experts).
+/// Granite 3.
 #[derive(Clone, Copy, Debug)]
 pub struct Granite;
+
+/// Granite 3 with experts, and in some a shared one.
+#[derive(Clone, Copy, Debug)]
+pub struct GraniteMoe;
 
 impl Architecture for Granite {
     fn names(&self) -> &[&str] {
@@ -26,6 +30,19 @@ impl Architecture for Granite {
         // The key holds what logits are divided by.
         spec.logit_scale = Spec::positive(metadata, "logit_scale")?.map(f32::recip);
         spec.biases = Biases::all(Bias::AsStored);
+        Ok(spec)
+    }
+}
+
+impl Architecture for GraniteMoe {
+    fn names(&self) -> &[&str] {
+        &["granitemoe"]
+    }
+
+    fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
+        let mut spec = Granite.spec(metadata)?;
+        let experts = Experts::read(metadata, Shares::OfChosen)?;
+        spec.with_experts(experts.with_shared(metadata, false)?);
         Ok(spec)
     }
 }

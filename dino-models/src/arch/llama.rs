@@ -1,13 +1,14 @@
 //! LLaMA and the models that share its shape.
 //!
-//! Touvron et al., arXiv:2302.13971; Llama 3: arXiv:2407.21783. Reference: `LlamaForCausalLM` of `transformers`.
+//! Touvron et al., arXiv:2302.13971; Llama 3: arXiv:2407.21783; Mixtral: arXiv:2401.04088. References:
+//! `LlamaForCausalLM`, `MistralForCausalLM` and `MixtralForCausalLM` of `transformers`.
 //! GGUF files of this family store the rows of q and k so that rotated features lie side by side.
 
-use super::{Architecture, Bias, Biases, RopePairing, Spec};
+use super::{Architecture, Bias, Biases, Experts, RopePairing, Shares, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
 
-/// LLaMA 1 to 3, SmolLM, TinyLlama, and Mistral files, which converters name `llama` too.
+/// LLaMA 1 to 3, SmolLM, TinyLlama, Mistral and Mixtral: converters name them all `llama`.
 #[derive(Clone, Copy, Debug)]
 pub struct Llama;
 
@@ -17,20 +18,18 @@ impl Architecture for Llama {
     }
 
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
-        let scoped = metadata.scoped()?;
-        // A file without experts may still say how many it would use.
-        scoped.maybe::<usize>("expert_used_count")?;
-        let experts = scoped.maybe::<usize>("expert_count")?.unwrap_or(0);
-        if experts != 0 {
-            return Err(ModelError::Unsupported {
-                file: metadata.file().to_owned(),
-                key: scoped.key("expert_count"),
-                found: experts.to_string(),
-            });
-        }
         let mut spec = Spec::decoder(metadata, RopePairing::Interleaved)?;
         spec.read_window(metadata, None)?;
         spec.biases = Biases::all(Bias::AsStored);
+        let scoped = metadata.scoped()?;
+        // A file without experts may still say how many it would use.
+        scoped.maybe::<usize>("expert_used_count")?;
+        if scoped
+            .maybe::<usize>("expert_count")?
+            .is_some_and(|count| count > 0)
+        {
+            spec.with_experts(Experts::read(metadata, Shares::OfChosen)?);
+        }
         Ok(spec)
     }
 }

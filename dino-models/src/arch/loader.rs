@@ -123,6 +123,20 @@ impl<'a> Loader<'a> {
         Ok(Linear { weight, bias })
     }
 
+    /// The linear layers without bias whose weights are the matrices of one tensor, `name.weight`, of `shape`: `[layers,
+    /// out_features, in_features]`. Each is packed by itself.
+    ///
+    /// # Errors
+    /// If the tensor is missing or of another shape.
+    pub fn stack(&mut self, name: &str, shape: [usize; 3]) -> Result<Vec<Linear>, ModelError> {
+        let tensor = (self.file.weights).expect(&format!("{name}.weight"), &shape)?;
+        let layers = (0..shape[0]).map(|index| {
+            let weight = self.pack(&tensor.index(index)?)?;
+            Ok(Linear { weight, bias: None })
+        });
+        layers.collect()
+    }
+
     /// Linear layers whose weights are the rows of one tensor, `name.weight`: those of the first, then those of the
     /// next; likewise their biases.
     ///

@@ -5,6 +5,7 @@
 //! [`Architecture::build`]. `docs/add-an-architecture.md` walks through both.
 
 mod cohere;
+mod experts;
 mod falcon;
 mod gemma;
 mod gpt2;
@@ -13,6 +14,7 @@ mod granite;
 mod llama;
 mod loader;
 mod olmo2;
+mod olmoe;
 mod parts;
 mod phi2;
 mod phi3;
@@ -27,19 +29,21 @@ mod starcoder2;
 
 pub use cohere::{Cohere2, CommandR};
 pub use dino_kernels::Activation;
+pub use experts::{Experts, SharedExpert, Shares};
 pub use falcon::Falcon;
 pub use gemma::{Gemma, Gemma2, Gemma3};
 pub use gpt_neox::GptNeoX;
 pub use gpt2::Gpt2;
-pub use granite::Granite;
+pub use granite::{Granite, GraniteMoe};
 pub use llama::Llama;
 pub use loader::{Linear, LoadProgress, Loader, LoaderOptions};
 pub use olmo2::Olmo2;
+pub use olmoe::Olmoe;
 pub use parts::{Bias, Biases, FeedForward, Matrices, Norm, Norms, QkNorm, Window, WindowLayers};
 pub use phi2::Phi2;
 pub use phi3::Phi3;
-pub use qwen2::Qwen2;
-pub use qwen3::Qwen3;
+pub use qwen2::{Qwen2, Qwen2Moe};
+pub use qwen3::{Qwen3, Qwen3Moe};
 pub use registry::Registry;
 pub use rope::{RopePairing, RopeScaling, RopeSpec};
 pub use smollm3::SmolLm3;

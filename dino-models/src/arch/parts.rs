@@ -1,5 +1,6 @@
 //! The parts that decoders differ in.
 
+use super::Experts;
 use super::spec::check;
 use crate::ModelError;
 use crate::format::{Metadata, Value, Weights};
@@ -140,6 +141,8 @@ pub enum FeedForward {
         /// Features inside.
         size: usize,
     },
+    /// Gated parts of which each token goes through a few.
+    Experts(Experts),
 }
 
 /// Whether linear layers add a bias.

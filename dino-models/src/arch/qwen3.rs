@@ -1,14 +1,18 @@
-//! Qwen3: a llama with normalised query and key heads.
+//! Qwen3: a llama with normalised query and key heads, in some with experts.
 //!
-//! Yang et al., arXiv:2505.09388. Reference: `Qwen3ForCausalLM` of `transformers`.
+//! Yang et al., arXiv:2505.09388. References: `Qwen3ForCausalLM` and `Qwen3MoeForCausalLM` of `transformers`.
 
-use super::{Architecture, QkNorm, RopePairing, Spec};
+use super::{Architecture, Experts, QkNorm, RopePairing, Shares, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
 
-/// Qwen3 (no mixture of experts).
+/// Qwen3.
 #[derive(Clone, Copy, Debug)]
 pub struct Qwen3;
+
+/// Qwen3-MoE.
+#[derive(Clone, Copy, Debug)]
+pub struct Qwen3Moe;
 
 impl Architecture for Qwen3 {
     fn names(&self) -> &[&str] {
@@ -18,6 +22,18 @@ impl Architecture for Qwen3 {
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
         let mut spec = Spec::decoder(metadata, RopePairing::Halves)?;
         spec.qk_norm = QkNorm::Heads;
+        Ok(spec)
+    }
+}
+
+impl Architecture for Qwen3Moe {
+    fn names(&self) -> &[&str] {
+        &["qwen3moe"]
+    }
+
+    fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
+        let mut spec = Qwen3.spec(metadata)?;
+        spec.with_experts(Experts::read(metadata, Shares::OfChosen)?);
         Ok(spec)
     }
 }

@@ -1,8 +1,8 @@
 //! A decoder, described.
 
 use super::{
-    Activation, Bias, Biases, FeedForward, Matrices, Norm, Norms, QkNorm, RopePairing, RopeScaling,
-    RopeSpec, Window,
+    Activation, Bias, Biases, Experts, FeedForward, Matrices, Norm, Norms, QkNorm, RopePairing,
+    RopeScaling, RopeSpec, Window,
 };
 use crate::ModelError;
 use crate::format::Metadata;
@@ -94,17 +94,7 @@ impl Spec {
         norm: Norm,
     ) -> Result<Self, ModelError> {
         let scoped = metadata.scoped()?;
-        let positive = |key: &str| -> Result<usize, ModelError> {
-            let value = scoped.get::<usize>(key)?;
-            let fits = SIZES.contains(&value);
-            check(
-                metadata,
-                &scoped.key(key),
-                value,
-                fits,
-                "a positive number below 2^31",
-            )
-        };
+        let positive = |key: &str| size(metadata, key);
         let hidden = positive("embedding_length")?;
         let layers = positive("block_count")?;
         let expected = "a number of layers up to 4096";
@@ -185,6 +175,13 @@ impl Spec {
         Ok(())
     }
 
+    /// Makes the feed-forward parts of all layers mixtures of experts.
+    pub fn with_experts(&mut self, experts: Experts) {
+        for layer in &mut self.layers {
+            layer.feed_forward = FeedForward::Experts(experts);
+        }
+    }
+
     /// Makes the feed-forward parts of all layers plain ones: without a gate.
     pub fn without_gate(&mut self) {
         for layer in &mut self.layers {
@@ -252,6 +249,14 @@ impl Spec {
         let name = scoped.key("attention.value_length");
         check(metadata, &name, length, length == head_dim, &expected)
     }
+}
+
+/// A key of the architecture that holds a positive number below 2^31.
+pub(crate) fn size(metadata: &Metadata, key: &str) -> Result<usize, ModelError> {
+    let scoped = metadata.scoped()?;
+    let value = scoped.get::<usize>(key)?;
+    let (key, fits) = (scoped.key(key), SIZES.contains(&value));
+    check(metadata, &key, value, fits, "a positive number below 2^31")
 }
 
 /// `value` if it `fits`, else an error that says what was expected.

@@ -1,5 +1,6 @@
 //! What a forward pass works in.
 
+use super::experts::ExpertBuffers;
 use super::head::HeadBuffers;
 use super::rotation::Angles;
 use crate::arch::Spec;
@@ -37,6 +38,8 @@ pub(super) struct Buffers {
     pub(super) positions: Vec<u32>,
     /// How far the position of each row turns its queries and keys.
     pub(super) angles: Angles,
+    /// What experts work in.
+    pub(super) experts: ExpertBuffers,
     /// What the head works in.
     pub(super) head: HeadBuffers,
     /// What attention works in.

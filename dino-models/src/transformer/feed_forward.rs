@@ -1,7 +1,8 @@
 //! The feed-forward part of a layer.
 
-use super::buffers::Buffers;
-use super::forward::Pass;
+use super::buffers::{Buffers, Rows};
+use super::experts::Experts;
+use super::forward::{Context, Pass};
 use super::linear::Job;
 use super::norm::PartNorms;
 use crate::ModelError;
@@ -12,6 +13,18 @@ use dino_kernels::ops;
 #[derive(Debug)]
 pub(super) struct FeedForward {
     norms: PartNorms,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Dense(Box<Dense>),
+    Experts(Box<Experts>),
+}
+
+/// A part that every token goes through.
+#[derive(Debug)]
+struct Dense {
     /// `None` for a plain part.
     gate: Option<Linear>,
     up: Linear,
@@ -24,14 +37,36 @@ impl FeedForward {
         loader: &mut Loader<'_>,
         layer: usize,
     ) -> Result<Self, ModelError> {
+        let [before, after] =
+            ["ffn_norm", "post_ffw_norm"].map(|part| format!("blk.{layer}.{part}"));
+        let norms = PartNorms::load(spec, loader, [&before, &after], false)?;
+        let kind = match spec.layers[layer].feed_forward {
+            arch::FeedForward::Gated { size } => {
+                Kind::Dense(Box::new(Dense::load(spec, loader, layer, (size, true))?))
+            }
+            arch::FeedForward::Plain { size } => {
+                Kind::Dense(Box::new(Dense::load(spec, loader, layer, (size, false))?))
+            }
+            arch::FeedForward::Experts(experts) => Kind::Experts(Box::new(Experts::load(
+                experts,
+                spec.hidden,
+                loader,
+                layer,
+            )?)),
+        };
+        Ok(Self { norms, kind })
+    }
+}
+
+impl Dense {
+    fn load(
+        spec: &Spec,
+        loader: &mut Loader<'_>,
+        layer: usize,
+        (size, gated): (usize, bool),
+    ) -> Result<Self, ModelError> {
         let name = |part: &str| format!("blk.{layer}.{part}");
         let (hidden, bias) = (spec.hidden, spec.biases.feed_forward);
-        let norms = [&name("ffn_norm")[..], &name("post_ffw_norm")];
-        let norms = PartNorms::load(spec, loader, norms, false)?;
-        let (size, gated) = match spec.layers[layer].feed_forward {
-            arch::FeedForward::Gated { size } => (size, true),
-            arch::FeedForward::Plain { size } => (size, false),
-        };
         let (gate, up) = match spec.matrices {
             Matrices::Fused if gated => {
                 let [gate, up] = loader.fused(&name("ffn_up"), [size; 2], hidden, bias)?;
@@ -44,7 +79,6 @@ impl FeedForward {
             }
         };
         Ok(Self {
-            norms,
             gate,
             up,
             down: loader.linear(&name("ffn_down"), [hidden, size], bias)?,
@@ -55,6 +89,21 @@ impl FeedForward {
 impl Pass<'_> {
     /// What the part makes of the residual stream, before its last matrix.
     pub(super) fn expand(&mut self, layer: &FeedForward) {
+        match &layer.kind {
+            Kind::Dense(dense) => self.expand_dense(&layer.norms, dense),
+            Kind::Experts(experts) => self.route(&layer.norms, experts),
+        }
+    }
+
+    /// Adds what the last matrix makes of that to the residual stream.
+    pub(super) fn contract(&mut self, layer: &FeedForward) {
+        match &layer.kind {
+            Kind::Dense(dense) => self.contract_dense(&layer.norms, dense),
+            Kind::Experts(experts) => self.add_experts(&layer.norms, experts),
+        }
+    }
+
+    fn expand_dense(&mut self, norms: &PartNorms, layer: &Dense) {
         let Buffers {
             stream,
             normed,
@@ -66,23 +115,22 @@ impl Pass<'_> {
         let (context, columns) = (&self.context, layer.up.weight.rows());
         gate.resize(stream.view().nrows(), columns);
         up.resize(stream.view().nrows(), columns);
-        let input = context.normed_input(&layer.norms.before, stream, normed, quantized);
-        let activation = context.model.spec.activation;
+        let input = context.normed_input(&norms.before, stream, normed, quantized);
         match &layer.gate {
             Some(gate_layer) => {
                 let jobs = [Job::store(gate_layer, gate), Job::store(&layer.up, up)];
                 context.linear(input, jobs);
-                ops::activate_gate(context.compute, gate.view_mut(), up.view(), activation);
+                activate_gate(context, gate, up);
             }
             None => {
                 context.linear(input, [Job::store(&layer.up, gate)]);
+                let activation = context.model.spec.activation;
                 ops::activate(context.compute, gate.view_mut(), activation);
             }
         }
     }
 
-    /// Adds what the last matrix makes of that to the residual stream.
-    pub(super) fn contract(&mut self, layer: &FeedForward) {
+    fn contract_dense(&mut self, norms: &PartNorms, layer: &Dense) {
         let Buffers {
             stream,
             gate,
@@ -91,7 +139,13 @@ impl Pass<'_> {
             ..
         } = &mut *self.buffers;
         let input = self.context.input(gate.view(), quantized);
-        let output = (&layer.down, layer.norms.after.as_ref());
+        let output = (&layer.down, norms.after.as_ref());
         self.context.add_branch(input, output, branch, stream);
     }
+}
+
+/// `gate = activation(gate) · up`.
+pub(super) fn activate_gate(context: &Context<'_>, gate: &mut Rows, up: &Rows) {
+    let activation = context.model.spec.activation;
+    ops::activate_gate(context.compute, gate.view_mut(), up.view(), activation);
 }

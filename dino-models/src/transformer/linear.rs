@@ -6,7 +6,8 @@ use super::norm::{Before, Norm};
 use crate::arch::Linear;
 use dino_kernels::QuantizedRows;
 use dino_kernels::ops::{self, LinearInput};
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis};
+use std::ops::Range;
 
 /// A linear layer, and what becomes of its result.
 pub(super) struct Job<'a> {
@@ -34,18 +35,79 @@ impl<'a> Job<'a> {
     }
 }
 
+impl<'a> Job<'a> {
+    /// The results of `layers`, each of which replaces some rows of `output`: those of its range, which begins where
+    /// the range before ends.
+    pub(super) fn store_each(
+        layers: impl Iterator<Item = &'a Linear>,
+        output: &'a mut Rows,
+        ranges: impl Iterator<Item = Range<usize>>,
+    ) -> impl Iterator<Item = Self> {
+        let mut rest = Some(output.view_mut());
+        layers.zip(ranges).filter_map(move |(layer, range)| {
+            let (output, other) = rest.take()?.split_at(Axis(0), range.len());
+            rest = Some(other);
+            Some(Self {
+                layer,
+                output,
+                add: false,
+            })
+        })
+    }
+
+    fn run(self) -> ops::Linear<'a> {
+        let Self { layer, output, add } = self;
+        let run = if add {
+            ops::Linear::add
+        } else {
+            ops::Linear::store
+        };
+        run(&layer.weight, layer.bias.as_deref(), output)
+    }
+}
+
 impl Context<'_> {
     /// Runs linear layers that share their input, as one parallel region.
     pub(super) fn linear<const N: usize>(&self, input: LinearInput<'_>, jobs: [Job<'_>; N]) {
-        let layers = jobs.map(|Job { layer, output, add }| {
-            let run = if add {
-                ops::Linear::add
-            } else {
-                ops::Linear::store
-            };
-            run(&layer.weight, layer.bias.as_deref(), output)
+        ops::linear(self.compute, input, &jobs.map(Job::run));
+    }
+
+    /// Runs linear layers, each with an input of its own, as one parallel region.
+    pub(super) fn linear_each<'a>(&self, jobs: impl Iterator<Item = (LinearInput<'a>, Job<'a>)>) {
+        let jobs: Vec<_> = jobs.map(|(input, job)| (input, job.run())).collect();
+        ops::linear_each(self.compute, &jobs);
+    }
+
+    /// The inputs of linear layers that each read some of `rows`: as [`Self::input`], once for all.
+    pub(super) fn input_each<'a>(
+        &self,
+        rows: &'a Rows,
+        ranges: impl Iterator<Item = Range<usize>>,
+        quantized: &mut QuantizedRows,
+        parts: &'a mut Vec<QuantizedRows>,
+    ) -> Vec<LinearInput<'a>> {
+        let ranges: Vec<_> = ranges.collect();
+        if self.is_precise(rows.view()) {
+            let inputs = ranges
+                .iter()
+                .map(|range| LinearInput::precise(rows.part(range)));
+            return inputs.collect();
+        }
+        quantized.fill(self.compute, rows.view());
+        if parts.len() < ranges.len() {
+            parts.resize_with(ranges.len(), QuantizedRows::new);
+        }
+        let inputs = ranges.into_iter().zip(parts).map(|(range, part)| {
+            let rows = rows.part(&range);
+            part.copy_rows(quantized, range);
+            LinearInput::quantized(rows, part)
         });
-        ops::linear(self.compute, input, &layers);
+        inputs.collect()
+    }
+
+    /// Whether linear layers read `rows` as they are, not in 8 bits.
+    fn is_precise(&self, rows: ArrayView2<'_, f32>) -> bool {
+        self.model.precise || !rows.ncols().is_multiple_of(32)
     }
 
     /// The input of linear layers: quantized once for all of them, unless the model was loaded to be precise.
@@ -54,7 +116,7 @@ impl Context<'_> {
         rows: ArrayView2<'a, f32>,
         quantized: &'a mut QuantizedRows,
     ) -> LinearInput<'a> {
-        if self.model.precise || !rows.ncols().is_multiple_of(32) {
+        if self.is_precise(rows) {
             return LinearInput::precise(rows);
         }
         quantized.fill(self.compute, rows);

@@ -2,17 +2,19 @@
 //!
 //! [`Transformer`] holds the weights and `buffers` what a pass works in. `forward` is the pass, which reads as the
 //! papers do: attention, residual, feed-forward, residual. Each part of a layer is a room with its weights, how they
-//! are read from a file, and how they are run: `norm`, `rotation`, `attention`, `feed_forward`, `head`. Every linear
-//! layer of a decoder's layers runs through the one function of `linear`.
+//! are read from a file, and how they are run: `norm`, `rotation`, `attention`, `feed_forward`, `experts` (with `routes`,
+//! which says who goes where), `head`. Every linear layer of a decoder's layers runs through `linear`.
 
 mod attention;
 mod buffers;
+mod experts;
 mod feed_forward;
 mod forward;
 mod head;
 mod linear;
 mod norm;
 mod rotation;
+mod routes;
 mod weights;
 
 pub use weights::Transformer;

@@ -4,13 +4,18 @@ use crate::common::{Runner, tokens};
 use dino_models::{Batch, ModelError, Wanted};
 use ndarray::s;
 
-const MODELS: [&str; 6] = [
+const MODELS: [&str; 11] = [
     "gqa.gguf",
     "quantized.gguf",
     "bias.gguf",
     "rope_llama3.gguf",
     "../tiny_architectures/gemma3.gguf",
     "../tiny_architectures/olmo2.gguf",
+    "../tiny_architectures/gpt2.gguf",
+    "../tiny_architectures/phi2.gguf",
+    "../tiny_architectures/cohere2.gguf",
+    "../tiny_architectures/qwen2moe.gguf",
+    "../tiny_architectures/qwen3moe.gguf",
 ];
 
 #[test]
@@ -18,7 +23,7 @@ fn any_chunking_gives_the_same_logits() {
     for name in MODELS {
         for precise in [false, true] {
             let mut runner = Runner::new(name, precise, 2);
-            let tokens = tokens(150, runner.model.config().vocabulary, 1);
+            let tokens = tokens(120, runner.model.config().vocabulary, 1);
             let sequence = runner.cache.add();
             let whole = runner.chunks(sequence, &tokens, tokens.len());
             for chunk in [1, 7, 64, 100] {

@@ -1,6 +1,6 @@
 //! Files that no model can be built from: each gives an error that names the place.
 
-use crate::common::{build, open};
+use crate::common::{build, open, path};
 use dino_core::{DType, Storage, Tensor};
 use dino_models::format::{Metadata, ModelFile, Value, Weights};
 
@@ -19,7 +19,10 @@ fn with_key(key: &str, value: Option<Value>) -> ModelFile {
 
 /// The model `gqa` with its tensors changed: `None` leaves one out.
 fn with_tensors(change: impl Fn(&Tensor) -> Option<Tensor>) -> ModelFile {
-    let file = open("gqa.gguf");
+    changed(open("gqa.gguf"), change)
+}
+
+fn changed(file: ModelFile, change: impl Fn(&Tensor) -> Option<Tensor>) -> ModelFile {
     let mut weights = Weights::new(file.metadata.file());
     for tensor in file.weights.iter().filter_map(change) {
         weights.insert(tensor).unwrap();
@@ -69,7 +72,8 @@ fn impossible_hyperparameters_are_named() {
         ("llama.attention.value_length", vec![0, 8, u64::MAX]),
         ("llama.vocab_size", vec![0, 1, u64::MAX]),
         ("llama.attention.sliding_window", vec![0]),
-        ("llama.expert_count", vec![8]),
+        ("llama.expert_count", vec![8, 1 << 40, u64::MAX]),
+        ("llama.rope.scaling.original_context_length", vec![0]),
         ("llama.no_such_key", vec![1]),
     ];
     for (key, values) in keys {
@@ -164,6 +168,68 @@ fn missing_misshaped_and_unknown_tensors_are_named() {
         .insert(zeros("blk.0.surprise.weight", &[4]))
         .unwrap();
     assert!(refusal(&extra).contains("blk.0.surprise.weight"));
+}
+
+/// The files of `tests/golden/tiny_architectures`.
+fn architectures() -> Vec<String> {
+    let files = std::fs::read_dir(path("../tiny_architectures")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let models = names.filter(|name| name.ends_with(".gguf"));
+    models
+        .map(|name| format!("../tiny_architectures/{name}"))
+        .collect()
+}
+
+#[test]
+fn every_architecture_misses_each_of_its_tensors() {
+    for model in architectures() {
+        let names: Vec<_> = (open(&model).weights.iter())
+            .map(|tensor| tensor.name().to_owned())
+            .collect();
+        // A file without a head uses the embedding for it: that is how files say so.
+        for lost in names.iter().filter(|name| *name != "output.weight") {
+            let keep = |tensor: &Tensor| (tensor.name() != lost).then(|| tensor.clone());
+            let message = refusal(&changed(open(&model), keep));
+            // Short factors without long ones are what nobody reads.
+            let named = message.contains(&lost.replace("long", "short"));
+            assert!(named, "{model} without {lost}: {message:?}");
+            let misshape = |tensor: &Tensor| {
+                let other = zeros(tensor.name(), &[3, 5]);
+                Some(if tensor.name() == lost {
+                    other
+                } else {
+                    tensor.clone()
+                })
+            };
+            let message = refusal(&changed(open(&model), misshape));
+            assert!(
+                message.contains(lost),
+                "{model}, {lost} misshaped: {message:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_architecture_reads_each_of_its_keys() {
+    for model in architectures() {
+        let file = open(&model);
+        let scope = format!("{}.", file.metadata.architecture().unwrap());
+        let keys = file.metadata.iter().map(|(key, _)| key.to_owned());
+        let inert = format!("{scope}vocab_size");
+        for key in keys.filter(|key| key.starts_with(&scope) && *key != inert) {
+            let file = open(&model);
+            let mut metadata = Metadata::new(file.metadata.file());
+            for (name, value) in file.metadata.iter() {
+                let renamed = format!("{name}_x");
+                metadata.insert(if name == key { &renamed } else { name }, value.clone());
+            }
+            let message = refusal(&ModelFile { metadata, ..file });
+            // Without one key another may be what is found to be wrong, or a tensor.
+            let named = message.contains(&scope) || message.contains("tensor");
+            assert!(named, "{model} without {key}: {message:?}");
+        }
+    }
 }
 
 #[test]

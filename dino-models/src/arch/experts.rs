@@ -1,0 +1,113 @@
+//! Mixtures of experts as files describe them.
+
+use super::spec::{check, size};
+use crate::ModelError;
+use crate::format::Metadata;
+
+/// A mixture of experts (Shazeer et al., arXiv:1701.06538; Fedus et al., arXiv:2101.03961).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Experts {
+    /// Experts of a layer.
+    pub count: usize,
+    /// How many of them a token goes through: those with the highest scores.
+    pub used: usize,
+    /// Features inside an expert.
+    pub size: usize,
+    /// What each of them counts.
+    pub shares: Shares,
+    /// The expert that every token goes through besides.
+    pub shared: Option<SharedExpert>,
+}
+
+/// What each expert of a token counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Shares {
+    /// The softmax over the scores of all experts: those of a token add up to less than one.
+    OfAll,
+    /// The softmax over the scores of the chosen ones: they add up to one (Mixtral, arXiv:2401.04088).
+    OfChosen,
+}
+
+/// An expert that every token goes through (Qwen2, arXiv:2407.10671).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedExpert {
+    /// Features inside.
+    pub size: usize,
+    /// Whether its share is the sigmoid of a score of its own, and not one.
+    pub gated: bool,
+}
+
+/// More experts than any layer has; a file that claims more is damaged.
+const MAX_EXPERTS: usize = 1 << 14;
+
+impl Experts {
+    /// Reads the `expert_*` keys. Experts count as `shares` says, unless the file does.
+    ///
+    /// # Errors
+    /// If a key is missing, impossible, or asks for another choice than the best by softmax.
+    pub fn read(metadata: &Metadata, shares: Shares) -> Result<Self, ModelError> {
+        const SOFTMAX: usize = 1;
+        let scoped = metadata.scoped()?;
+        let (count, used) = (
+            scoped.get("expert_count")?,
+            scoped.get("expert_used_count")?,
+        );
+        let expected = format!("a positive number up to {MAX_EXPERTS}");
+        let fits = (1..=MAX_EXPERTS).contains(&count);
+        check(
+            metadata,
+            &scoped.key("expert_count"),
+            count,
+            fits,
+            &expected,
+        )?;
+        let expected = format!("a positive number up to the {count} experts");
+        let fits = (1..=count).contains(&used);
+        check(
+            metadata,
+            &scoped.key("expert_used_count"),
+            used,
+            fits,
+            &expected,
+        )?;
+        let gating = scoped
+            .maybe::<usize>("expert_gating_func")?
+            .unwrap_or(SOFTMAX);
+        if gating != SOFTMAX {
+            return Err(ModelError::Unsupported {
+                file: metadata.file().to_owned(),
+                key: scoped.key("expert_gating_func"),
+                found: gating.to_string(),
+            });
+        }
+        let own_size = metadata.contains(&scoped.key("expert_feed_forward_length"));
+        Ok(Self {
+            count,
+            used,
+            size: match own_size {
+                true => size(metadata, "expert_feed_forward_length")?,
+                false => size(metadata, "feed_forward_length")?,
+            },
+            shares: match scoped.maybe("expert_weights_norm")? {
+                None => shares,
+                Some(true) => Shares::OfChosen,
+                Some(false) => Shares::OfAll,
+            },
+            shared: None,
+        })
+    }
+
+    /// With the shared expert of `expert_shared_feed_forward_length` features, if the file has one.
+    ///
+    /// # Errors
+    /// If the key is impossible.
+    pub fn with_shared(mut self, metadata: &Metadata, gated: bool) -> Result<Self, ModelError> {
+        let key = "expert_shared_feed_forward_length";
+        if metadata.contains(&metadata.scoped()?.key(key)) {
+            let size = size(metadata, key)?;
+            self.shared = Some(SharedExpert { size, gated });
+        }
+        Ok(self)
+    }
+}

@@ -16,6 +16,7 @@ pub(crate) use linear::{FloatTask, LinearKernels, QuantizedTask};
 pub use state::{Memory, Scan, StateKernels};
 pub use vector::{Activation, Angles, LayerNorm, VectorKernels};
 
+use crate::limits::LimitKernels;
 #[cfg(target_arch = "x86_64")]
 use crate::x86::{avx2, avx512};
 use crate::{Isa, KernelError, scalar};
@@ -30,6 +31,7 @@ pub struct Kernels {
     attention: AttentionKernels,
     /// Steps of recurrent states.
     pub state: StateKernels,
+    pub(crate) limits: LimitKernels,
 }
 
 static SCALAR: Kernels = Kernels {
@@ -38,6 +40,7 @@ static SCALAR: Kernels = Kernels {
     linear: scalar::linear::TABLE,
     attention: scalar::attention::TABLE,
     state: scalar::state::TABLE,
+    limits: scalar::limits::TABLE,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -47,6 +50,7 @@ static AVX2: Kernels = Kernels {
     linear: avx2::linear::TABLE,
     attention: avx2::attention::TABLE,
     state: avx2::state::TABLE,
+    limits: avx2::limits::TABLE,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -56,6 +60,7 @@ static AVX512: Kernels = Kernels {
     linear: avx512::linear::TABLE,
     attention: avx512::attention::TABLE,
     state: avx512::state::TABLE,
+    limits: avx512::limits::TABLE,
 };
 
 impl Kernels {

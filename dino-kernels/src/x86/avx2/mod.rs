@@ -2,6 +2,7 @@
 
 pub(crate) mod attention;
 mod lanes;
+pub(crate) mod limits;
 pub(crate) mod linear;
 mod math;
 mod planes;

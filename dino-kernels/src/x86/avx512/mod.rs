@@ -2,6 +2,7 @@
 
 pub(crate) mod attention;
 pub(crate) mod lanes;
+pub(crate) mod limits;
 pub(crate) mod linear;
 pub(crate) mod math;
 mod planes;

@@ -1,0 +1,129 @@
+//! Linear layers of every type beside what the machine can do at best, measured in the same run.
+//!
+//! ```sh
+//! cargo bench -p dino-benches --bench limits                    # every type, a thread a core
+//! cargo bench -p dino-benches --bench limits -- Q4_0 Q4_K 1     # these types, one thread
+//! ```
+//!
+//! One row reads each weight once: its limit is memory. `cached` is the same for a weight that the second-level cache
+//! holds, on one thread: what the kernel could do with faster memory. Many rows are bound by arithmetic: their limit is
+//! the instruction set's fastest product of bytes, for float weights that of f32.
+
+use dino_core::storage::Arena;
+use dino_core::{DType, Storage, Tensor};
+use dino_kernels::ops::{Linear, LinearInput, linear};
+use dino_kernels::{Compute, Limits, PackedWeight, QuantizedRows};
+use ndarray::Array2;
+use std::time::{Duration, Instant};
+
+/// A layer beyond the caches of most processors.
+const LARGE: [usize; 2] = [16_384, 4096];
+/// Columns of a layer that a second-level cache holds, and the bytes that it may have.
+const SMALL: (usize, usize) = (2048, 400 << 10);
+/// How long each figure is measured; the fastest run counts.
+const TIME: Duration = Duration::from_millis(250);
+/// Tokens of the columns that are bound by arithmetic.
+const TOKENS: [usize; 5] = [2, 4, 8, 16, 256];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let named = |dtype: &DType| {
+        arguments
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(dtype.name()))
+    };
+    let all = !DType::ALL.iter().any(named);
+    let threads = arguments
+        .iter()
+        .find_map(|word| word.parse().ok())
+        .unwrap_or(0);
+    let compute = Compute::new(threads).expect("threads start");
+    let one = Compute::new(1).expect("one thread");
+    let limits = Limits::measure(&compute).expect("memory");
+    let tera = |rate: Option<f64>| rate.map_or("-".into(), |rate| format!("{:.2} T", rate / 1e12));
+    println!(
+        "{}, {} threads: {:.1} GB/s read; operations a second: f32 {}, bf16 {}, int8 {}\n",
+        compute.kernels.isa(),
+        compute.pool.threads(),
+        limits.read / 1e9,
+        tera(limits.f32),
+        tera(limits.bf16),
+        tera(limits.int8),
+    );
+    print!("| type   | 1 row, GB/s | share | cached |");
+    TOKENS
+        .iter()
+        .for_each(|tokens| print!(" {tokens:>3} rows, Gop/s | share |"));
+    println!(
+        "\n|--------|------------:|------:|-------:|{}",
+        "---------------:|------:|".repeat(TOKENS.len())
+    );
+    for dtype in DType::ALL.into_iter().filter(|dtype| all || named(dtype)) {
+        print_type(dtype, &compute, &one, &limits);
+    }
+}
+
+fn print_type(dtype: DType, compute: &Compute, one: &Compute, limits: &Limits) {
+    let large = Layer::new(dtype, LARGE, compute);
+    let read = large.bytes() / large.seconds(compute, 1);
+    let row_bytes = Tensor::byte_size("row", dtype, &[1, SMALL.0]).expect("whole blocks");
+    let small = Layer::new(dtype, [SMALL.1 / row_bytes / 16 * 16, SMALL.0], one);
+    let cached = small.bytes() / small.seconds(one, 1);
+    print!(
+        "| {:<6} | {:>11.1} | {:>4.0}% | {:>6.1} |",
+        dtype.name(),
+        read / 1e9,
+        100.0 * read / limits.read,
+        cached / 1e9,
+    );
+    let limit = if dtype.is_quantized() {
+        limits.int8
+    } else {
+        limits.f32
+    };
+    for tokens in TOKENS {
+        let rate = (2 * tokens * LARGE[0] * LARGE[1]) as f64 / large.seconds(compute, tokens);
+        let share = limit.map_or("-".into(), |limit| format!("{:.0}%", 100.0 * rate / limit));
+        print!(" {:>15.0} | {share:>5} |", rate / 1e9);
+    }
+    println!();
+}
+
+struct Layer {
+    weight: PackedWeight,
+}
+
+impl Layer {
+    fn new(dtype: DType, shape: [usize; 2], compute: &Compute) -> Self {
+        let bytes = Tensor::byte_size("bench", dtype, &shape).expect("whole blocks");
+        // Zeros cost what other codes cost.
+        let storage = Storage::from_vec(vec![0; bytes]);
+        let tensor = Tensor::new("bench", dtype, &shape, storage).expect("a fitting tensor");
+        let lanes = compute.kernels.lanes();
+        let weight = PackedWeight::pack(&tensor, lanes, &compute.pool, &mut Arena::new());
+        Self {
+            weight: weight.expect("memory"),
+        }
+    }
+
+    fn bytes(&self) -> f64 {
+        self.weight.byte_size() as f64
+    }
+
+    /// The least that `tokens` rows take.
+    fn seconds(&self, compute: &Compute, tokens: usize) -> f64 {
+        let input = Array2::from_elem((tokens, self.weight.columns()), 0.5);
+        let mut output = Array2::zeros((tokens, self.weight.rows()));
+        let mut quantized = QuantizedRows::new();
+        quantized.fill(compute, input.view());
+        let (started, mut best) = (Instant::now(), f64::INFINITY);
+        while started.elapsed() < TIME {
+            let start = Instant::now();
+            let input = LinearInput::quantized(input.view(), &quantized);
+            let layer = Linear::store(&self.weight, None, output.view_mut());
+            linear(compute, input, &[layer]);
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        best
+    }
+}

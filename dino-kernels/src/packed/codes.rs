@@ -1,4 +1,7 @@
 //! Each format's codes, scales and minimums in registers: the vector form of [`Format::decode`].
+//!
+//! Loops here, not `array::map` and closures: a closure has no instruction set of its own, and where the compiler does
+//! not inline it, every operation on a register becomes a call. It cost some formats nine tenths of their speed.
 
 use super::{Format, Register};
 use super::{Iq4Nl, Iq4Xs, Mxfp4, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
@@ -51,10 +54,13 @@ unsafe fn nibbles<R: Register>(words: *const u8, first: usize) -> [R; 8] {
     // SAFETY: the caller's block has these words.
     unsafe {
         let mask = R::splat(0x0f0f_0f0f);
-        std::array::from_fn(|g| {
-            let both: R = word(words, first + g % 4);
-            if g < 4 { both } else { both.down(4) }.and(mask)
-        })
+        let mut codes = [mask; 8];
+        for g in 0..4 {
+            let both: R = word(words, first + g);
+            codes[g] = both.and(mask);
+            codes[g + 4] = both.down(4).and(mask);
+        }
+        codes
     }
 }
 
@@ -64,15 +70,37 @@ unsafe fn fields<R: Register>(words: *const u8, first: usize, shift: usize, mask
     // SAFETY: the caller's block has these words.
     unsafe {
         let mask = R::splat(u32::from_ne_bytes([mask; 4]));
-        std::array::from_fn(|j| word::<R>(words, first + j).down(shift).and(mask))
+        let mut codes = [mask; 8];
+        for (j, code) in codes.iter_mut().enumerate() {
+            *code = word::<R>(words, first + j).down(shift).and(mask);
+        }
+        codes
     }
 }
 
 /// `low | high << by`, word by word.
 #[inline(always)]
-unsafe fn join<R: Register>(low: [R; 8], high: [R; 8], by: usize) -> [R; 8] {
+unsafe fn join<R: Register>(mut low: [R; 8], high: [R; 8], by: usize) -> [R; 8] {
     // SAFETY: the caller's instruction set is that of `R`.
-    unsafe { std::array::from_fn(|j| low[j].or(high[j].up(by))) }
+    unsafe {
+        for (low, high) in low.iter_mut().zip(high) {
+            *low = low.or(high.up(by));
+        }
+        low
+    }
+}
+
+/// Nibbles as indices into `table`.
+#[inline(always)]
+unsafe fn look_up<R: Register>(words: *const u8, first: usize, table: &[i8; 16]) -> [R; 8] {
+    // SAFETY: the caller's block has these words; nibbles are below 16.
+    unsafe {
+        let mut codes = nibbles::<R>(words, first);
+        for code in &mut codes {
+            *code = code.look_up(table);
+        }
+        codes
+    }
 }
 
 /// Nibbles joined with the fifth bits, of which word 0 holds all 32 of a row.
@@ -81,13 +109,14 @@ unsafe fn five_bits<R: Register>(words: *const u8) -> [R; 8] {
     // SAFETY: the caller's block has these words.
     unsafe {
         let fifths: R = word(words, 0);
-        let low: [R; 8] = nibbles(words, 1);
-        std::array::from_fn(|g| {
+        let mut codes: [R; 8] = nibbles(words, 1);
+        for (g, code) in codes.iter_mut().enumerate() {
             // Values 4g…4g+3 have their bits in one half of byte g / 2.
             let masks = if g % 2 == 0 { 0x0804_0201 } else { 0x8040_2010 };
             let fifth = fifths.spread(g / 2).has(R::splat(masks));
-            low[g].or(fifth.and(R::splat(0x1010_1010)))
-        })
+            *code = code.or(fifth.and(R::splat(0x1010_1010)));
+        }
+        codes
     }
 }
 
@@ -95,7 +124,10 @@ unsafe fn five_bits<R: Register>(words: *const u8) -> [R; 8] {
 #[inline(always)]
 unsafe fn below<R: Register>(scales: [R::Floats; 2], offset: f32) -> [R::Floats; 2] {
     // SAFETY: the caller's instruction set is that of `R`.
-    unsafe { scales.map(|scale| R::times(scale, R::float(-offset))) }
+    unsafe {
+        let offset = R::float(-offset);
+        [R::times(scales[0], offset), R::times(scales[1], offset)]
+    }
 }
 
 /// d times the signed byte scales `indices`.
@@ -104,7 +136,11 @@ unsafe fn signed_scales<R: Register>(head: *const u8, indices: [usize; 2]) -> [R
     // SAFETY: the caller's head has these planes.
     unsafe {
         let scale = halves::<R>(head, 0);
-        indices.map(|index| R::times(scale, R::signed(plane::<R>(head, 1, index))))
+        let [first, second] = indices;
+        [
+            R::times(scale, R::signed(plane::<R>(head, 1, first))),
+            R::times(scale, R::signed(plane::<R>(head, 1, second))),
+        ]
     }
 }
 
@@ -118,7 +154,11 @@ unsafe fn unsigned_scales<R: Register>(
 ) -> [R::Floats; 2] {
     // SAFETY: the caller's head has these planes.
     unsafe {
-        indices.map(|index| R::times(scale, R::unsigned(plane::<R>(head, 2, index), shift, mask)))
+        let [first, second] = indices;
+        [
+            R::times(scale, R::unsigned(plane::<R>(head, 2, first), shift, mask)),
+            R::times(scale, R::unsigned(plane::<R>(head, 2, second), shift, mask)),
+        ]
     }
 }
 
@@ -213,7 +253,13 @@ impl Codes for Q8_0 {
     #[inline(always)]
     unsafe fn codes<R: Register>(words: *const u8, _: usize) -> [R; 8] {
         // SAFETY: by the contract.
-        unsafe { std::array::from_fn(|g| word(words, g)) }
+        unsafe {
+            let mut codes = [R::splat(0); 8];
+            for (g, code) in codes.iter_mut().enumerate() {
+                *code = word(words, g);
+            }
+            codes
+        }
     }
 
     #[inline(always)]
@@ -227,7 +273,7 @@ impl Codes for Iq4Nl {
     #[inline(always)]
     unsafe fn codes<R: Register>(words: *const u8, _: usize) -> [R; 8] {
         // SAFETY: by the contract.
-        unsafe { nibbles::<R>(words, 0).map(|index| index.look_up(&IQ4_VALUES)) }
+        unsafe { look_up(words, 0, &IQ4_VALUES) }
     }
 
     #[inline(always)]
@@ -241,7 +287,7 @@ impl Codes for Mxfp4 {
     #[inline(always)]
     unsafe fn codes<R: Register>(words: *const u8, _: usize) -> [R; 8] {
         // SAFETY: by the contract.
-        unsafe { nibbles::<R>(words, 0).map(|index| index.look_up(&MXFP4_VALUES)) }
+        unsafe { look_up(words, 0, &MXFP4_VALUES) }
     }
 
     #[inline(always)]
@@ -385,7 +431,7 @@ impl Codes for Iq4Xs {
     #[inline(always)]
     unsafe fn codes<R: Register>(words: *const u8, sub: usize) -> [R; 8] {
         // SAFETY: by the contract.
-        unsafe { nibbles::<R>(words, 4 * sub).map(|index| index.look_up(&IQ4_VALUES)) }
+        unsafe { look_up(words, 4 * sub, &IQ4_VALUES) }
     }
 
     #[inline(always)]

@@ -5,7 +5,8 @@
 //!
 //! 1. Workers *spin* for some microseconds after a region, then yield, then park. Within a pass the next
 //!    region finds them awake; between requests they cost nothing.
-//! 2. Chunks are *claimed* from an atomic counter, the caller being worker 0. A late worker claims fewer.
+//! 2. Chunks are dealt out in runs and *claimed* from atomic counters, the caller being worker 0. Each thread walks its own
+//!    run, then helps with the others': a late worker claims fewer.
 //! 3. Joining is *optional*. A region is over when all chunks are claimed and every worker that had entered
 //!    has left; one that slept through it is not waited for. So threads in excess of the cores, or a worker
 //!    that the operating system has put aside, slow a region little and never stop it.

@@ -7,6 +7,9 @@
 //! * A worker **enters** by a compare-and-swap that adds one to the number inside and succeeds only while the
 //!   gate is open (acquire, so it reads the job that was written before the opening). It claims chunks until
 //!   none is left, then **leaves** by subtracting one (release).
+//!
+//!   Chunks are dealt out in runs, one for each thread, with a counter of its own. A thread claims its own run in order,
+//!   then helps with the others'. So it reads memory in one stream, and counters are not fought over before the end.
 //! * The caller claims chunks too, then **closes** the gate, after which nobody can enter, and waits until
 //!   nobody is inside (acquire, so it sees all that the workers wrote). Only then does it return.
 //!
@@ -16,6 +19,7 @@
 
 use std::any::Any;
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -46,8 +50,8 @@ struct Job {
 /// Where caller and workers meet.
 pub(super) struct Gate {
     state: Apart<AtomicU64>,
-    /// The first chunk that nobody has claimed.
-    next: Apart<AtomicUsize>,
+    /// Of each thread's run, the first chunk that nobody has claimed.
+    next: Box<[Apart<AtomicUsize>]>,
     job: UnsafeCell<Option<Job>>,
     panic: Mutex<Option<Panic>>,
 }
@@ -59,10 +63,11 @@ unsafe impl Sync for Gate {}
 unsafe impl Send for Gate {}
 
 impl Gate {
-    pub(super) fn new() -> Self {
+    /// A gate for a caller and `threads - 1` workers.
+    pub(super) fn new(threads: usize) -> Self {
         Self {
             state: Apart(AtomicU64::new(0)),
-            next: Apart(AtomicUsize::new(0)),
+            next: (0..threads).map(|_| Apart(AtomicUsize::new(0))).collect(),
             job: UnsafeCell::new(None),
             panic: Mutex::new(None),
         }
@@ -95,7 +100,10 @@ impl Gate {
         let job = Job { work, chunks };
         // SAFETY: the gate is closed and nobody is inside: so it was made, and so every `run` leaves it.
         unsafe { *self.job.get() = Some(job) };
-        self.next.0.store(0, Ordering::Relaxed);
+        for (thread, next) in self.next.iter().enumerate() {
+            next.0
+                .store(self.run_of(thread, chunks).start, Ordering::Relaxed);
+        }
         let region = self.state.0.load(Ordering::Relaxed) / NEXT_REGION;
         let opened = region.wrapping_add(1).wrapping_mul(NEXT_REGION) | OPEN;
         self.state.0.store(opened, Ordering::SeqCst);
@@ -141,16 +149,18 @@ impl Gate {
         // the pointee is alive for all of them.
         let work = unsafe { &*job.work };
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let chunk = self.next.0.fetch_add(1, Ordering::Relaxed);
-                if chunk >= job.chunks {
-                    break;
+            let threads = self.next.len();
+            for thread in (worker..threads).chain(0..worker) {
+                let end = self.run_of(thread, job.chunks).end;
+                while let Some(chunk) = claim_below(&self.next[thread].0, end) {
+                    work(worker, chunk);
                 }
-                work(worker, chunk);
             }
         }));
         if let Err(thrown) = outcome {
-            self.next.0.store(job.chunks, Ordering::Relaxed);
+            for next in &self.next {
+                next.0.store(job.chunks, Ordering::Relaxed);
+            }
             let mut first = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
             if first.is_none() {
                 *first = Some(thrown);
@@ -159,6 +169,13 @@ impl Gate {
                 std::mem::forget(thrown);
             }
         }
+    }
+
+    /// The chunks that are dealt to a thread.
+    fn run_of(&self, thread: usize, chunks: usize) -> Range<usize> {
+        let (each, more) = (chunks / self.next.len(), chunks % self.next.len());
+        let start = thread * each + thread.min(more);
+        start..start + each + usize::from(thread < more)
     }
 
     /// Spins for as long as the tail of a chunk may take, then lets others have the core.
@@ -173,4 +190,13 @@ impl Gate {
             }
         }
     }
+}
+
+/// The next chunk, if it is below `end`. Looks before it counts, so that looking into a run that is over costs little.
+fn claim_below(next: &AtomicUsize, end: usize) -> Option<usize> {
+    if next.load(Ordering::Relaxed) >= end {
+        return None;
+    }
+    let chunk = next.fetch_add(1, Ordering::Relaxed);
+    (chunk < end).then_some(chunk)
 }

@@ -45,7 +45,7 @@ impl ThreadPool {
             Duration::ZERO
         };
         let shared = Arc::new(Shared {
-            gate: Gate::new(),
+            gate: Gate::new(threads),
             sleep: Sleep::default(),
         });
         // The pool exists before its workers do, so that a failed start ends those already started.

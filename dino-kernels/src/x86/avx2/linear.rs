@@ -11,6 +11,7 @@ use super::math::{max_lanes, sum_integers};
 use crate::packed::{Codes, FloatGroup, QuantizedGroup, with_format};
 use crate::quantized::{QuantizedRow, QuantizedRowMut, QuantizedRows};
 use crate::table::{FloatTask, LinearKernels, QuantizedTask};
+use crate::x86::ahead::{ask_ahead, ask_for};
 use half::{bf16, f16};
 use std::arch::x86_64::*;
 
@@ -116,6 +117,7 @@ fn tile_sums<F: Codes, const T: usize>(
     let blocks = group.words.chunks_exact(F::WORDS * 4 * LANES);
     let heads = group.heads.chunks_exact(F::HEAD * LANES);
     for (block, (words, head)) in blocks.zip(heads).take(group.columns / F::LEN).enumerate() {
+        ask_ahead::<F>(words.as_ptr(), head.as_ptr(), LANES);
         for sub in 0..F::SUBS {
             let chunk = block * F::SUBS + sub;
             // SAFETY: AVX2 and F16C are enabled; the slices hold one block of 8 rows.
@@ -283,6 +285,7 @@ fn float_tile<E: Widen, const T: usize>(
     let mut sums = [[_mm256_setzero_ps(); T]; SUMS];
     let whole = columns / SUMS * SUMS;
     for column in (0..whole).step_by(SUMS) {
+        ask_for::<E>(weights.as_ptr().wrapping_add(column * LANES), SUMS * LANES);
         for (u, sums) in sums.iter_mut().enumerate() {
             // SAFETY: `column + u` is below `columns`, of which both slices hold `LANES` and `T` runs.
             unsafe { multiply_column(sums, weights.as_ptr(), input.as_ptr(), column + u, columns) };

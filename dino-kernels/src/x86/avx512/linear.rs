@@ -10,6 +10,7 @@
 use crate::packed::{Codes, FloatGroup, QuantizedGroup, Register, with_format};
 use crate::quantized::{QuantizedRow, QuantizedRowMut, QuantizedRows};
 use crate::table::{FloatTask, LinearKernels, QuantizedTask};
+use crate::x86::ahead::{ask_ahead, ask_for};
 use crate::x86::avx2;
 use half::{bf16, f16};
 use std::arch::x86_64::*;
@@ -85,6 +86,7 @@ fn tile_sums<F: Codes, const T: usize>(
     let blocks = group.words.chunks_exact(F::WORDS * 4 * LANES);
     let heads = group.heads.chunks_exact(F::HEAD * LANES);
     for (block, (words, head)) in blocks.zip(heads).take(group.columns / F::LEN).enumerate() {
+        ask_ahead::<F>(words.as_ptr(), head.as_ptr(), LANES);
         for sub in 0..F::SUBS {
             let chunk = block * F::SUBS + sub;
             // SAFETY: AVX-512 is enabled; the slices hold one block of 16 rows.
@@ -115,8 +117,15 @@ unsafe fn unpack<F: Codes>(
         let scales = F::scales::<__m512i>(head, sub);
         if F::SIGNED {
             let up = __m512i::splat(0x8080_8080);
-            let codes = codes.map(|code| _mm512_xor_si512(code, up));
-            let mins = scales.map(|scale| _mm512_mul_ps(scale, _mm512_set1_ps(-128.0)));
+            let mut codes = codes;
+            for code in &mut codes {
+                *code = _mm512_xor_si512(*code, up);
+            }
+            let offset = _mm512_set1_ps(-128.0);
+            let mins = [
+                _mm512_mul_ps(scales[0], offset),
+                _mm512_mul_ps(scales[1], offset),
+            ];
             return (codes, scales, mins);
         }
         (codes, scales, F::mins::<__m512i>(head, sub))
@@ -201,6 +210,7 @@ fn float_tile<E: Widen, const T: usize>(
     let mut sums = [[_mm512_setzero_ps(); T]; SUMS];
     let whole = columns / SUMS * SUMS;
     for column in (0..whole).step_by(SUMS) {
+        ask_for::<E>(weights.as_ptr().wrapping_add(column * LANES), SUMS * LANES);
         for (u, sums) in sums.iter_mut().enumerate() {
             // SAFETY: `column + u` is below `columns`, of which both slices hold `LANES` and `T` runs.
             unsafe { multiply_column(sums, weights.as_ptr(), input.as_ptr(), column + u, columns) };

@@ -60,7 +60,10 @@ pub use chat::{
     OutputParser, ParsedOutput, ReasoningMarkers, RenderInput, Role, TemplateError, ToolCall,
     ToolCallFormat,
 };
-pub use engine::{Engine, EngineError, EngineOptions, EngineStream};
+pub use engine::{
+    Energy, EnergyMeter, Engine, EngineError, EngineMetrics, EngineOptions, EngineStream, Finished,
+    Histogram, MetricsSnapshot,
+};
 pub use error::{Error, Result};
 pub use generator::{
     Completion, FinishReason, Generator, Prompt, Request, Stats, Token, TokenStream, Usage,

@@ -9,7 +9,9 @@ use std::thread::{self, JoinHandle};
 
 use super::channel::channel;
 use super::job::{Job, Ticket};
+use super::metrics::EngineMetrics;
 use super::options::Limits;
+use super::record::Recorder;
 use super::worker::{Message, Worker};
 use super::{EngineError, EngineOptions, EngineStream};
 use crate::generator::continuation::Continuation;
@@ -49,6 +51,7 @@ pub struct Engine(Arc<Handle>);
 struct Handle {
     model: Model,
     limits: Limits,
+    metrics: EngineMetrics,
     inbox: Sender<Message>,
     queued: Arc<AtomicUsize>,
     arrivals: AtomicU64,
@@ -64,7 +67,10 @@ impl Engine {
     pub fn new(model: &Model, options: EngineOptions) -> Result<Self> {
         let limits = Limits::new(model, &options);
         let (inbox, messages) = mpsc::channel();
-        let worker = Worker::new(model, limits, messages);
+        let page_bytes = model.new_cache().layout().page_bytes();
+        let metrics = EngineMetrics::new(limits.pages, page_bytes);
+        let recorder = Recorder::new(metrics.clone(), &options.powercap);
+        let worker = Worker::new(model, limits, messages, recorder);
         let thread = thread::Builder::new()
             .name("dino-engine".into())
             .spawn(move || worker.work())
@@ -74,6 +80,7 @@ impl Engine {
         Ok(Self(Arc::new(Handle {
             model: model.clone(),
             limits,
+            metrics,
             inbox,
             queued: Arc::default(),
             arrivals: AtomicU64::new(0),
@@ -93,13 +100,22 @@ impl Engine {
         self.0.limits.context
     }
 
+    /// What it counts: requests, tokens, times, memory, energy.
+    pub fn metrics(&self) -> &EngineMetrics {
+        &self.0.metrics
+    }
+
     /// Takes a request; its tokens come through the stream. Returns at once.
     ///
     /// # Errors
     /// [`EngineError::Busy`] if too many wait; [`EngineError::Stopped`]; as those of
     /// [`Generator::start`](crate::Generator::start).
     pub fn submit(&self, request: Request) -> Result<EngineStream> {
-        let ticket = Ticket::take(&self.0.queued, self.0.limits.queue)?;
+        let ticket = Ticket::take(&self.0.queued, self.0.limits.queue);
+        if ticket.is_err() {
+            self.0.metrics.lock().refused += 1;
+        }
+        let ticket = ticket?;
         self.post(request, Some(ticket))
     }
 

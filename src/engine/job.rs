@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dino_models::SequenceId;
 
@@ -24,6 +24,11 @@ pub(super) struct Job {
     pub(super) place: Option<Place>,
     /// Tokens that it runs in this step.
     pub(super) rows: usize,
+    /// What came of this step.
+    pub(super) step: Step,
+    /// Joules that it took so far, where that is known.
+    energy: Option<f64>,
+    span: tracing::Span,
     /// Held until it runs for the first time.
     ticket: Option<Ticket>,
 }
@@ -66,6 +71,18 @@ struct Times {
     submitted: Instant,
     admitted: Option<Instant>,
     first_token: Option<Instant>,
+    last_token: Option<Instant>,
+}
+
+/// What came of a job's part of one step.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Step {
+    /// Tokens of the prompt that were run.
+    pub(super) prompt_tokens: usize,
+    /// Tokens drawn.
+    pub(super) drawn: usize,
+    /// How long the token before them was ago.
+    pub(super) since_last_token: Option<Duration>,
 }
 
 /// What a stream is told.
@@ -100,9 +117,13 @@ impl Job {
                 submitted: Instant::now(),
                 admitted: None,
                 first_token: None,
+                last_token: None,
             },
             place: None,
             rows: 0,
+            step: Step::default(),
+            energy: None,
+            span: tracing::debug_span!("request", number = rank.1, priority = rank.0.0),
         }
     }
 
@@ -118,6 +139,8 @@ impl Job {
             self.times.admitted = Some(Instant::now());
             self.continuation.set_cached_tokens(place.seen);
         }
+        self.span
+            .in_scope(|| tracing::debug!(cached_tokens = place.seen, "runs"));
         self.ticket = None;
         self.place = Some(place);
     }
@@ -137,7 +160,11 @@ impl Job {
             let message = message(&*thrown);
             Err(EngineError::ProcessorPanicked { message }.into())
         });
-        self.times.first_token.get_or_insert_with(Instant::now);
+        let now = Instant::now();
+        self.times.first_token.get_or_insert(now);
+        let last = self.times.last_token.replace(now);
+        self.step.since_last_token = last.map(|last| now - last);
+        self.step.drawn += 1;
         match drawn {
             Ok(token) => self.events.send(Event::Token(token, self.progress())),
             Err(error) => self.fail(error),
@@ -149,6 +176,28 @@ impl Job {
         self.events.send(Event::Failed(error, self.progress()));
     }
 
+    /// Counts the rows of this step as seen.
+    pub(super) fn advance(&mut self) {
+        let prompt = self.continuation.usage().prompt_tokens;
+        if let Some(place) = &mut self.place {
+            let before = place.seen;
+            place.seen += self.rows;
+            self.step = Step {
+                prompt_tokens: place.seen.min(prompt) - before.min(prompt),
+                ..Step::default()
+            };
+        }
+    }
+
+    pub(super) fn add_energy(&mut self, joules: f64) {
+        *self.energy.get_or_insert(0.0) += joules;
+    }
+
+    /// Whether it has drawn a token.
+    pub(super) fn has_begun(&self) -> bool {
+        self.times.first_token.is_some()
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         self.continuation.finish_reason().is_some()
     }
@@ -156,6 +205,10 @@ impl Job {
     /// Tells the stream that this was all; a failure it knows already.
     pub(super) fn close(self) {
         let reason = self.continuation.finish_reason();
+        self.span.in_scope(|| {
+            let usage = self.continuation.usage();
+            tracing::debug!(?reason, generated_tokens = usage.completion_tokens, "ended");
+        });
         let Some(reason) = reason.filter(|&reason| reason != FinishReason::Failed) else {
             return;
         };
@@ -164,11 +217,12 @@ impl Job {
             .send(Event::Ended(reason, stop, self.progress()));
     }
 
-    fn progress(&self) -> Progress {
+    pub(super) fn progress(&self) -> Progress {
         let Times {
             submitted,
             admitted,
             first_token,
+            ..
         } = self.times;
         let now = Instant::now();
         let admitted = admitted.unwrap_or(now);
@@ -179,6 +233,7 @@ impl Job {
                 queue: admitted - submitted,
                 prompt: first_token - admitted,
                 decode: now - first_token,
+                energy: self.energy,
             },
         }
     }

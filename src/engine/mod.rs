@@ -14,8 +14,10 @@ mod channel;
 mod error;
 mod handle;
 mod job;
+mod metrics;
 mod options;
 mod plan;
+mod record;
 mod step;
 mod stream;
 mod waiting;
@@ -23,5 +25,6 @@ mod worker;
 
 pub use error::EngineError;
 pub use handle::Engine;
+pub use metrics::{Energy, EnergyMeter, EngineMetrics, Finished, Histogram, MetricsSnapshot};
 pub use options::EngineOptions;
 pub use stream::EngineStream;

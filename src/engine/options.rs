@@ -1,6 +1,7 @@
 //! How much an engine takes on.
 
 use std::fs;
+use std::path::PathBuf;
 
 use dino_kernels::PAGE;
 
@@ -29,6 +30,9 @@ pub struct EngineOptions {
     /// Bytes for keys and values of past tokens. The default is what `max_sequences` contexts of full length take, but
     /// at most a quarter of the memory that is free when the engine starts.
     pub cache_memory: Option<usize>,
+    /// Where the system shows counters of energy; `/sys/class/powercap` by default (see
+    /// [`EnergyMeter`](crate::EnergyMeter)).
+    pub powercap: PathBuf,
 }
 
 impl Default for EngineOptions {
@@ -38,6 +42,7 @@ impl Default for EngineOptions {
             max_batch_tokens: None,
             max_queue: 256,
             cache_memory: None,
+            powercap: "/sys/class/powercap".into(),
         }
     }
 }

@@ -118,10 +118,7 @@ impl Worker {
         let mut logits = self.scratch.rows_mut();
         let mut drawing = Vec::with_capacity(self.batch.wanted().len());
         for job in self.running.iter_mut().filter(|job| job.rows > 0) {
-            let Some(place) = &mut job.place else {
-                continue;
-            };
-            place.seen += job.rows;
+            job.advance();
             if job.unseen().is_empty() {
                 drawing.extend(logits.next().map(|row| Mutex::new((&mut *job, row))));
             }

@@ -17,6 +17,10 @@ impl Waiting {
         self.0.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.0.values()
     }

@@ -1,12 +1,14 @@
 //! The engine's thread.
 
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Instant;
 
 use dino_models::{Batch, Cache, Scratch};
 
 use super::EngineError;
 use super::job::{Job, Place};
 use super::options::Limits;
+use super::record::Recorder;
 use super::waiting::Waiting;
 use crate::Model;
 
@@ -32,10 +34,16 @@ pub(super) struct Worker {
     pub(super) cache: Cache,
     pub(super) batch: Batch,
     pub(super) scratch: Scratch,
+    pub(super) recorder: Recorder,
 }
 
 impl Worker {
-    pub(super) fn new(model: &Model, limits: Limits, inbox: Receiver<Message>) -> Self {
+    pub(super) fn new(
+        model: &Model,
+        limits: Limits,
+        inbox: Receiver<Message>,
+        recorder: Recorder,
+    ) -> Self {
         Self {
             model: model.clone(),
             limits,
@@ -46,6 +54,7 @@ impl Worker {
             cache: model.new_cache_of(Some(limits.pages)),
             batch: Batch::default(),
             scratch: Scratch::new(),
+            recorder,
         }
     }
 
@@ -57,7 +66,10 @@ impl Worker {
         let waiting = self.waiting.take_all();
         for mut job in self.running.drain(..).chain(waiting) {
             job.fail(EngineError::Stopped.into());
+            self.recorder.finished(&job);
         }
+        self.cache = self.model.new_cache_of(Some(0));
+        self.record_load();
     }
 
     /// Takes what is in the inbox, and sleeps while there is nothing to do; false when it is time to end.
@@ -68,7 +80,7 @@ impl Worker {
                 return false;
             }
             let message = if is_idle {
-                self.inbox.recv().map_err(|_| TryRecvError::Disconnected)
+                self.sleep()
             } else {
                 self.inbox.try_recv()
             };
@@ -81,19 +93,33 @@ impl Worker {
         }
     }
 
+    /// Waits for a message.
+    fn sleep(&mut self) -> Result<Message, TryRecvError> {
+        self.record_load();
+        let message = self.inbox.recv();
+        self.recorder.wake();
+        message.map_err(|_| TryRecvError::Disconnected)
+    }
+
     /// One step: who runs, what they run, and what came of it.
     fn step(&mut self) {
+        let started = Instant::now();
         self.retire();
         self.admit();
+        self.record_load();
         if self.compose() {
-            self.forward();
+            let rows = self.batch.tokens().len();
+            let span = tracing::debug_span!("step", rows, running = self.running.len());
+            span.in_scope(|| self.forward());
         }
+        self.record_step(started);
         self.retire();
     }
 
     /// Lets go of jobs that have ended or were interrupted.
     fn retire(&mut self) {
         for job in self.waiting.take_interrupted() {
+            self.recorder.finished(&job);
             job.close();
         }
         let ended = self
@@ -101,13 +127,17 @@ impl Worker {
             .extract_if(.., |job| job.has_ended() || job.is_interrupted());
         for mut job in ended {
             leave(&mut self.cache, &mut job);
+            self.recorder.finished(&job);
             job.close();
         }
     }
 
     /// Puts a job among the running ones.
     pub(super) fn start(&mut self, mut job: Job, place: Place) {
+        let before = job.continuation.usage().cached_tokens;
         job.admit(place);
+        let cached = job.continuation.usage().cached_tokens - before;
+        self.recorder.metrics.lock().cached_tokens += cached as u64;
         let at = self
             .running
             .partition_point(|running| running.rank < job.rank);
@@ -118,6 +148,7 @@ impl Worker {
     pub(super) fn preempt(&mut self, index: usize) {
         let mut job = self.running.remove(index);
         leave(&mut self.cache, &mut job);
+        self.recorder.metrics.lock().preemptions += 1;
         self.waiting.push(job);
     }
 }

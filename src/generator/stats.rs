@@ -25,6 +25,9 @@ pub struct Stats {
     pub decode_tokens_per_second: f64,
     /// Tokens of the prompt that were not run again.
     pub cached_tokens: usize,
+    /// Joules that an [`Engine`](crate::Engine) used for it, by its share of the tokens that ran together; where the
+    /// system tells (see [`EnergyMeter`](crate::EnergyMeter)).
+    pub energy: Option<f64>,
     /// The most bytes that this process has had in memory so far, where the system tells (Linux).
     pub peak_memory: Option<u64>,
     /// How long the model took to load.
@@ -41,6 +44,8 @@ pub(crate) struct Clock {
     pub(crate) prompt: Duration,
     /// After it.
     pub(crate) decode: Duration,
+    /// Joules used, where that is known.
+    pub(crate) energy: Option<f64>,
 }
 
 impl Stats {
@@ -56,6 +61,7 @@ impl Stats {
             prompt_tokens_per_second: rate(usage.prompt_tokens - usage.cached_tokens, clock.prompt),
             decode_tokens_per_second: rate(decoded, clock.decode),
             cached_tokens: usage.cached_tokens,
+            energy: clock.energy,
             peak_memory: peak_memory(),
             load_time,
         }
@@ -93,6 +99,7 @@ mod tests {
             queue: Duration::from_millis(100),
             prompt: Duration::from_millis(500),
             decode: Duration::from_secs(2),
+            energy: None,
         };
         let usage = Usage {
             prompt_tokens: 120,

@@ -5,6 +5,8 @@
 mod common;
 mod ending;
 mod failing;
+mod metrics;
 mod requests;
 mod same_text;
 mod scheduling;
+mod stress;

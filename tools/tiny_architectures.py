@@ -106,10 +106,10 @@ def logits_of(model, ids):
         return model(torch.tensor([ids]), use_cache=False).logits[0].numpy()
 
 
-def continued(model, ids):
+def continued(model, ids, context):
     """Greedy tokens, and the smallest margin that one had over the second best, of the largest logit."""
     greedy, margin = [], math.inf
-    while len(greedy) < CONTINUATION:
+    while len(ids + greedy) < min(TOKENS + CONTINUATION, context):
         last = logits_of(model, ids + greedy)[-1]
         second, best = np.sort(last)[-2:]
         margin = min(margin, float(best - second) / float(np.abs(last).max()))
@@ -123,14 +123,14 @@ def write_model(architecture, folder):
     # Many random models repeat one token: look for one whose text says more.
     for attempt in range(20):
         model = random_model(architecture, attempt)
-        greedy, margin = continued(model, ids)
-        if len(set(greedy)) >= 8 and margin > 2e-4:
+        greedy, margin = continued(model, ids, architecture.context or math.inf)
+        if not greedy or len(set(greedy)) >= 8 and margin > 2e-4:
             break
     write_file(folder / f"{architecture.name}.gguf", architecture, model)
     (folder / f"{architecture.name}.f32").write_bytes(logits_of(model, ids).astype("<f4").tobytes())
     print(f"{architecture.name}: smallest margin {margin:.1e}, {len(set(greedy))} tokens")
     return {"name": architecture.name, "architecture": architecture.arch or architecture.name,
-            "class": type(model).__name__, "about": architecture.about, "ids": ids, "greedy": greedy}
+            "class": type(model).__name__, "about": architecture.about, "context": architecture.context, "ids": ids, "greedy": greedy}
 
 
 def main():

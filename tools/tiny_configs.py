@@ -29,6 +29,8 @@ class Architecture:
     arch: str = ""
     # transformers' name for it, where it differs.
     model_type: str = ""
+    # The context that is asked for, where the model depends on it.
+    context: int = 0
     # Whether transformers adds one to norm weights at run time, and the file holds the sum.
     one_added_to_norms: bool = False
     # The type of the matrices.
@@ -169,6 +171,13 @@ def mistral_keys(writer, config):
     writer.add_sliding_window(config.sliding_window)
 
 
+def dynamic_keys(writer, config):
+    """A scaling that GGUF has no name for: under the one of transformers."""
+    rotary_keys(writer, config)
+    writer.add_string("llama.rope.scaling.type", "dynamic")
+    writer.add_rope_scaling_factor(config.rope_parameters["factor"])
+
+
 def yarn_keys(writer, config):
     rope = config.rope_parameters
     writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
@@ -220,6 +229,10 @@ ARCHITECTURES = [
     Architecture("qwen3", "normalised heads, wider than the hidden size holds", TIED | {"head_dim": 12}, head_dim_keys),
     Architecture("mistral", "a llama with a window of 8 in all layers", {"sliding_window": 8}, mistral_keys, permuted,
                  arch="llama"),
+    Architecture("llama-dynamic", "a context of 16 stretched to the 24 that are asked for",
+                 {"max_position_embeddings": 16, "rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0,
+                                                                     "factor": 2.0}}, dynamic_keys, permuted,
+                 arch="llama", context=24),
     Architecture("smollm3", "every fourth layer without rotation", TIED | {"num_hidden_layers": 5}, rotary_keys, permuted),
     Architecture("gemma", "GeGLU, scaled embeddings", {"head_dim": 12}, gemma_keys, one_added, one_added_to_norms=True),
     Architecture("gemma2", "sandwich norms, soft caps, a window of 8 in every other layer",
@@ -245,6 +258,11 @@ ARCHITECTURES = [
                      "rope_type": "longrope", "rope_theta": 10000.0, "long_factor": LONG_FACTORS,
                      "short_factor": SHORT_FACTORS, "original_max_position_embeddings": 16}}, longrope_keys,
                  longrope_tensors, arch="phi3"),
+    Architecture("phi3-longrope-short", "short factors: what is asked for fits the original context of 96",
+                 {"max_position_embeddings": 256, "original_max_position_embeddings": 96, "rope_parameters": {
+                     "rope_type": "longrope", "rope_theta": 10000.0, "long_factor": LONG_FACTORS,
+                     "short_factor": SHORT_FACTORS, "original_max_position_embeddings": 96}}, longrope_keys,
+                 longrope_tensors, arch="phi3", context=96),
     Architecture("stablelm", "layer norms, a quarter of a head rotated, biases of queries, keys and values",
                  {"use_qkv_bias": True}, stablelm_keys, stablelm_tensors),
     Architecture("stablelm-parallel", "parallel parts with one norm, heads with norms of their own",
@@ -271,6 +289,17 @@ ARCHITECTURES = [
                  {"use_qk_norm": True, "logit_scale": 0.25}, cohere_keys, model_type="cohere"),
     Architecture("cohere2", "a window of 8 and rotation in three of four layers",
                  {"num_hidden_layers": 5, "sliding_window": 8, "logit_scale": 0.25}, cohere_keys),
+    Architecture("glm4", "sandwich norms, half of a head rotated, gate and up as one matrix",
+                 {"head_dim": 8, "attention_bias": True, "rope_parameters": {
+                     "rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}}, rotary_keys),
+    Architecture("arcee", "a plain feed-forward part with squared ReLU", {}, rotary_keys, permuted),
+    Architecture("ernie4_5", "a llama whose weights pair neighbours", TIED | {"head_dim": 8, "use_bias": False},
+                 head_dim_keys),
+    Architecture("exaone4", "norms behind the parts, normalised heads, a window of 8 and rotation in three of four layers",
+                 {"num_hidden_layers": 4, "sliding_window": 8, "sliding_window_pattern": 4}, window_keys),
+    Architecture("starcoder", "a gpt2 with one key and value for all heads",
+                 {"num_key_value_heads": 1, "intermediate_size": None}, tensors=lambda values, config: values,
+                 model_type="gpt_bigcode"),
     Architecture("mixtral", "a llama with 6 experts, 2 a token, whose shares add up to one",
                  {"num_local_experts": 6, "num_experts_per_tok": 2}, mixtral_keys, permuted_expert_tensors, arch="llama"),
     Architecture("qwen2moe", "6 experts, 2 a token, shares as they come, and a gated shared expert",

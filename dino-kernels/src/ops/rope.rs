@@ -50,6 +50,8 @@ pub struct YarnScaling {
     pub beta_fast: f64,
     /// Turns in the original context below which a plane is slow; 1 as a rule.
     pub beta_slow: f64,
+    /// Whether the first and the last of the planes between fast and slow are rounded to whole ones, as the paper does.
+    pub truncate: bool,
     /// Factor of sines and cosines; `None` for the paper's `0.1 · ln(factor) + 1`.
     pub magnitude: Option<f64>,
 }
@@ -112,8 +114,11 @@ impl RopeFrequencies {
         let plane = |turns: f64| {
             rotated * (scaling.original_context / (turns * TAU)).ln() / (2.0 * base.ln())
         };
-        let first = plane(scaling.beta_fast).floor().max(0.0);
-        let last = plane(scaling.beta_slow).ceil().min(rotated - 1.0);
+        let (mut first, mut last) = (plane(scaling.beta_fast), plane(scaling.beta_slow));
+        if scaling.truncate {
+            (first, last) = (first.floor(), last.ceil());
+        }
+        let (first, last) = (first.max(0.0), last.min(rotated - 1.0));
         let magnitude = scaling.magnitude.unwrap_or(0.1 * scaling.factor.ln() + 1.0);
         self.map(|i, f| {
             let slowed = ((i as f64 - first) / (last - first).max(0.001)).clamp(0.0, 1.0);
@@ -265,6 +270,7 @@ mod tests {
             original_context: 32_768.0,
             beta_fast: 32.0,
             beta_slow: 1.0,
+            truncate: true,
             magnitude: None,
         };
         let found = RopeFrequencies::new(64, 10_000.0).yarn(10_000.0, scaling);
@@ -283,6 +289,22 @@ mod tests {
             ],
         );
         assert!((found.magnitude - 1.138_629_436_111_989).abs() < 1e-12);
+        let scaling = YarnScaling {
+            truncate: false,
+            ..scaling
+        };
+        let found = RopeFrequencies::new(64, 10_000.0).yarn(10_000.0, scaling);
+        assert_frequencies(
+            &found,
+            &[
+                (10, 0.05623412877321243),
+                (15, 0.01333521492779255),
+                (18, 0.005517270416021347),
+                (20, 0.002708657179027796),
+                (25, 0.0004087836423423141),
+                (30, 4.4456985051510856e-05),
+            ],
+        );
     }
 
     #[test]

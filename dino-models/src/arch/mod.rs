@@ -4,10 +4,14 @@
 //! differs, and gets the forward pass of [`crate::transformer`] for it. What is no such decoder overrides
 //! [`Architecture::build`]. `docs/add-an-architecture.md` walks through both.
 
+mod arcee;
 mod cohere;
+mod ernie4_5;
+mod exaone4;
 mod experts;
 mod falcon;
 mod gemma;
+mod glm4;
 mod gpt2;
 mod gpt_neox;
 mod granite;
@@ -25,13 +29,18 @@ mod rope;
 mod smollm3;
 mod spec;
 mod stablelm;
+mod starcoder;
 mod starcoder2;
 
+pub use arcee::Arcee;
 pub use cohere::{Cohere2, CommandR};
 pub use dino_kernels::Activation;
+pub use ernie4_5::Ernie45;
+pub use exaone4::Exaone4;
 pub use experts::{Experts, SharedExpert, Shares};
 pub use falcon::Falcon;
 pub use gemma::{Gemma, Gemma2, Gemma3};
+pub use glm4::Glm4;
 pub use gpt_neox::GptNeoX;
 pub use gpt2::Gpt2;
 pub use granite::{Granite, GraniteMoe};
@@ -49,6 +58,7 @@ pub use rope::{RopePairing, RopeScaling, RopeSpec};
 pub use smollm3::SmolLm3;
 pub use spec::{LayerSpec, Spec};
 pub use stablelm::StableLm;
+pub use starcoder::StarCoder;
 pub use starcoder2::StarCoder2;
 
 use crate::format::Metadata;

@@ -125,6 +125,8 @@ pub enum Matrices {
     Separate,
     /// Queries, keys and values as one tensor, gate and up as another, one's rows behind the other's.
     Fused,
+    /// Gate and up alone as one tensor.
+    FusedGate,
 }
 
 /// What a token's features go through after attention.

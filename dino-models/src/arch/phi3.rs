@@ -1,13 +1,13 @@
 //! Phi-3 and Phi-4: a llama whose files fuse q, k and v, and gate and up.
 //!
-//! Abdin et al., arXiv:2404.14219. Reference: `Phi3ForCausalLM` of `transformers`. The longrope of long-context files
-//! is not supported: its tensors are an error.
+//! Abdin et al., arXiv:2404.14219. Reference: `Phi3ForCausalLM` of `transformers`. Tensors of the file say that its
+//! context was stretched by longrope.
 
 use super::{Architecture, Matrices, RopePairing, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
 
-/// Phi-3 and Phi-4 without longrope.
+/// Phi-3, Phi-3.5 and Phi-4.
 #[derive(Clone, Copy, Debug)]
 pub struct Phi3;
 

@@ -15,12 +15,16 @@ impl Default for Registry {
     fn default() -> Self {
         Self {
             architectures: vec![
+                Arc::new(arch::Arcee),
                 Arc::new(arch::Cohere2),
                 Arc::new(arch::CommandR),
+                Arc::new(arch::Ernie45),
+                Arc::new(arch::Exaone4),
                 Arc::new(arch::Falcon),
                 Arc::new(arch::Gemma),
                 Arc::new(arch::Gemma2),
                 Arc::new(arch::Gemma3),
+                Arc::new(arch::Glm4),
                 Arc::new(arch::Gpt2),
                 Arc::new(arch::GptNeoX),
                 Arc::new(arch::Granite),
@@ -36,6 +40,7 @@ impl Default for Registry {
                 Arc::new(arch::Qwen3Moe),
                 Arc::new(arch::SmolLm3),
                 Arc::new(arch::StableLm),
+                Arc::new(arch::StarCoder),
                 Arc::new(arch::StarCoder2),
             ],
         }

@@ -4,7 +4,7 @@ use super::Spec;
 use super::spec::check;
 use crate::ModelError;
 use crate::format::Metadata;
-use dino_kernels::ops::{Llama3Scaling, RopeFrequencies, YarnScaling};
+use dino_kernels::ops::{RopeFrequencies, YarnScaling};
 
 pub use dino_kernels::ops::RopePairing;
 
@@ -32,19 +32,15 @@ pub enum RopeScaling {
         beta_fast: f32,
         /// Turns in the original context below which a plane is slow.
         beta_slow: f32,
-    },
-    /// Slow planes slowed down, fast ones kept (Llama 3.1, arXiv:2407.21783).
-    Llama3 {
-        /// How many times longer the context became.
-        factor: f32,
-        /// Turns in the original context below which a plane is slow.
-        low: f32,
-        /// Turns in the original context from which on a plane is fast.
-        high: f32,
+        /// Whether the first and the last plane between are rounded to whole ones.
+        truncate: bool,
     },
     /// A factor for each plane, from the file's tensors: short ones for contexts up to the original one, long ones for
     /// longer contexts (Ding et al., arXiv:2402.13753).
-    LongRope,
+    LongRope {
+        /// How many times longer the context became, where it is not the longer one over the original one.
+        factor: Option<f32>,
+    },
 }
 
 /// Rotary position embedding (Su et al., RoFormer, arXiv:2104.09864).
@@ -101,16 +97,19 @@ impl RopeSpec {
         )?;
         // Whether a stretched model was trained so only informs.
         scoped.maybe::<bool>("rope.scaling.finetuned")?;
-        let attention = Spec::positive(metadata, "rope.scaling.attn_factor")?;
-        let yarn_attention = Spec::positive(metadata, "rope.scaling.yarn_attn_factor")?;
+        let number = |key: &str| Spec::positive(metadata, &format!("rope.scaling.{key}"));
+        let (attention, yarn) = (number("attn_factor")?, number("yarn_attn_factor")?);
+        let scaling = RopeScaling::read(metadata)?;
+        let scales = number("yarn_mscale")?.zip(number("yarn_mscale_all_dim")?);
+        let scaled = scales.and_then(|(one, all)| scaling.yarn_magnitude(one, all));
         Ok(Self {
             dim,
             pairing,
             base: Spec::positive(metadata, "rope.freq_base")?.unwrap_or(10_000.0),
-            scaling: RopeScaling::read(metadata)?,
+            scaling,
             original_context: original,
             context: trained,
-            magnitude: attention.or(yarn_attention),
+            magnitude: attention.or(yarn).or(scaled),
         })
     }
 
@@ -128,7 +127,7 @@ impl RopeSpec {
             RopeScaling::Linear { factor } => plain.linear(f64::from(factor)),
             RopeScaling::Dynamic { factor } => {
                 let (factor, dim) = (f64::from(factor), self.dim as f64);
-                let stretched = (context as f64 / original).max(1.0);
+                let stretched = (context as f64 / self.context as f64).max(1.0);
                 let growth = factor * stretched - (factor - 1.0);
                 RopeFrequencies::new(self.dim, base * growth.powf(dim / (dim - 2.0)))
             }
@@ -136,6 +135,7 @@ impl RopeSpec {
                 factor,
                 beta_fast,
                 beta_slow,
+                truncate,
             } => plain.yarn(
                 base,
                 YarnScaling {
@@ -143,17 +143,13 @@ impl RopeSpec {
                     original_context: original,
                     beta_fast: f64::from(beta_fast),
                     beta_slow: f64::from(beta_slow),
+                    truncate,
                     magnitude,
                 },
             ),
-            RopeScaling::Llama3 { factor, low, high } => plain.llama3(Llama3Scaling {
-                factor: f64::from(factor),
-                low_frequency_factor: f64::from(low),
-                high_frequency_factor: f64::from(high),
-                original_context: original,
-            }),
-            RopeScaling::LongRope => {
-                let stretched = (self.context as f64 / original).max(1.0);
+            RopeScaling::LongRope { factor } => {
+                let ratio = self.context as f64 / original;
+                let stretched = factor.map_or(ratio, f64::from).max(1.0);
                 let paper = (1.0 + stretched.ln() / original.ln()).sqrt();
                 plain.with_magnitude(magnitude.unwrap_or(paper))
             }
@@ -166,6 +162,16 @@ impl RopeSpec {
 }
 
 impl RopeScaling {
+    /// Yarn's magnitude where it is scaled by one factor for rotated and another for all features (DeepSeek-V2,
+    /// arXiv:2405.04434).
+    fn yarn_magnitude(self, one: f32, all: f32) -> Option<f32> {
+        let Self::Yarn { factor, .. } = self else {
+            return None;
+        };
+        let magnitude = |scale: f32| 0.1 * scale * factor.max(1.0).ln() + 1.0;
+        Some(magnitude(one) / magnitude(all))
+    }
+
     fn read(metadata: &Metadata) -> Result<Self, ModelError> {
         let scoped = metadata.scoped()?;
         let kind = scoped.maybe::<&str>("rope.scaling.type")?;
@@ -188,19 +194,15 @@ impl RopeScaling {
             (Some("dynamic"), factor) => Self::Dynamic {
                 factor: needed("factor", factor)?,
             },
-            (Some("longrope"), _) => Self::LongRope,
+            (Some("longrope"), factor) => Self::LongRope { factor },
             (Some("yarn"), factor) if number("yarn_ext_factor")?.unwrap_or(1.0) == 1.0 => {
                 Self::Yarn {
                     factor: needed("factor", factor)?,
                     beta_fast: number("yarn_beta_fast")?.unwrap_or(32.0),
                     beta_slow: number("yarn_beta_slow")?.unwrap_or(1.0),
+                    truncate: scoped.maybe("rope.scaling.yarn_truncate")?.unwrap_or(true),
                 }
             }
-            (Some("llama3"), factor) => Self::Llama3 {
-                factor: needed("factor", factor)?,
-                low: needed("low_freq_factor", number("low_freq_factor")?)?,
-                high: needed("high_freq_factor", number("high_freq_factor")?)?,
-            },
             (Some(other), _) => {
                 return Err(ModelError::Unsupported {
                     file: metadata.file().to_owned(),

@@ -30,7 +30,7 @@ impl Attention {
         let (hidden, biases) = (spec.hidden, spec.biases);
         let (queries, keys) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
         let [query, key, value] = match spec.matrices {
-            Matrices::Separate => [
+            Matrices::Separate | Matrices::FusedGate => [
                 loader.linear(&name("attn_q"), [queries, hidden], biases.inputs)?,
                 loader.linear(&name("attn_k"), [keys, hidden], biases.inputs)?,
                 loader.linear(&name("attn_v"), [keys, hidden], biases.inputs)?,

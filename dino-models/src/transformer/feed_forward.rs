@@ -68,7 +68,7 @@ impl Dense {
         let name = |part: &str| format!("blk.{layer}.{part}");
         let (hidden, bias) = (spec.hidden, spec.biases.feed_forward);
         let (gate, up) = match spec.matrices {
-            Matrices::Fused if gated => {
+            Matrices::Fused | Matrices::FusedGate if gated => {
                 let [gate, up] = loader.fused(&name("ffn_up"), [size; 2], hidden, bias)?;
                 (Some(gate), up)
             }

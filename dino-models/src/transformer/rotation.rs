@@ -31,8 +31,11 @@ impl Rotation {
         let mut factors = maybe_factors(loader, "rope_freqs.weight", planes)?;
         // Files of phi3 do not name their scaling: its tensors do.
         let long = maybe_factors(loader, "rope_factors_long.weight", planes)?;
-        if long.is_some() || rope.scaling == RopeScaling::LongRope {
-            rope.scaling = RopeScaling::LongRope;
+        let named = matches!(rope.scaling, RopeScaling::LongRope { .. });
+        if long.is_some() && !named {
+            rope.scaling = RopeScaling::LongRope { factor: None };
+        }
+        if long.is_some() || named {
             let long =
                 long.map_or_else(|| loader.vector("rope_factors_long.weight", planes), Ok)?;
             let short = loader.vector("rope_factors_short.weight", planes)?;

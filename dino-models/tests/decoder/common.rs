@@ -18,9 +18,19 @@ pub(crate) fn open(name: &str) -> ModelFile {
 }
 
 pub(crate) fn build(file: &ModelFile, precise: bool) -> Result<Box<dyn CausalLm>, ModelError> {
+    build_for(file, precise, None)
+}
+
+/// The model for a context of `context_length`.
+pub(crate) fn build_for(
+    file: &ModelFile,
+    precise: bool,
+    context_length: Option<usize>,
+) -> Result<Box<dyn CausalLm>, ModelError> {
     let compute = Compute::new(2).unwrap();
     let options = LoaderOptions {
         precise,
+        context_length,
         ..LoaderOptions::default()
     };
     Registry::default().build(&mut Loader::new(file, &compute, options))
@@ -36,7 +46,10 @@ pub(crate) struct Runner {
 
 impl Runner {
     pub(crate) fn new(name: &str, precise: bool, threads: usize) -> Self {
-        let model = build(&open(name), precise).unwrap();
+        Self::with(build(&open(name), precise).unwrap(), threads)
+    }
+
+    pub(crate) fn with(model: Box<dyn CausalLm>, threads: usize) -> Self {
         let cache = model.config().new_cache(KvType::F32, None);
         let compute = Compute::new(threads).unwrap();
         Self {

@@ -4,3 +4,4 @@ mod architectures;
 mod common;
 mod consistency;
 mod refusals;
+mod table;

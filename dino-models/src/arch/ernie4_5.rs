@@ -1,0 +1,23 @@
+//! ERNIE 4.5, its dense models: a llama, whose own weights pair neighbours.
+//!
+//! Baidu, "ERNIE 4.5", 2025. Reference: `Ernie4_5ForCausalLM` of `transformers`.
+
+use super::{Architecture, Bias, Biases, RopePairing, Spec};
+use crate::ModelError;
+use crate::format::Metadata;
+
+/// ERNIE 4.5 (no mixture of experts).
+#[derive(Clone, Copy, Debug)]
+pub struct Ernie45;
+
+impl Architecture for Ernie45 {
+    fn names(&self) -> &[&str] {
+        &["ernie4_5"]
+    }
+
+    fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
+        let mut spec = Spec::decoder(metadata, RopePairing::Interleaved)?;
+        spec.biases = Biases::all(Bias::AsStored);
+        Ok(spec)
+    }
+}

@@ -37,6 +37,7 @@ pub use limits::Limits;
 pub use packed::{PACKED_LAYOUT, PackError, PackedWeight};
 pub use pool::{DisjointMut, ThreadPool};
 pub use quantized::QuantizedRows;
+pub use scalar::chances::exp_nonpositive;
 pub use table::{
     Activation, Angles, Kernels, LayerNorm, Memory, Scan, StateKernels, VectorKernels,
 };

@@ -23,18 +23,18 @@ pub(super) fn bias(logits: &mut [f32], params: &SamplingParams) -> Result<(), Sa
     Ok(())
 }
 
-/// Applies the three penalties to the tokens of the window; `recent` is scratch.
+/// Applies the three penalties to the tokens of the window, and says whether there were any; `recent` is scratch.
 pub(super) fn penalise(
     logits: &mut [f32],
     params: &SamplingParams,
     context: &TokenContext<'_>,
     recent: &mut Vec<u32>,
-) {
+) -> bool {
     let off = params.repetition_penalty == 1.0
         && params.presence_penalty == 0.0
         && params.frequency_penalty == 0.0;
     if off {
-        return;
+        return false;
     }
     let (prompt, generated) = context.last(params.repeat_last_n);
     recent.clear();
@@ -52,6 +52,7 @@ pub(super) fn penalise(
         }
         *logit -= params.presence_penalty + occurrences.len() as f32 * params.frequency_penalty;
     }
+    true
 }
 
 #[cfg(test)]

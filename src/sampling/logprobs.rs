@@ -1,7 +1,6 @@
 //! Log probabilities of the model's own distribution.
 
-use super::exponential::exp_nonpositive;
-use super::filters::Candidates;
+use super::filters::{Candidates, Scratch};
 
 /// A token and its log probability.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
@@ -13,10 +12,8 @@ pub struct TokenLogprob {
 }
 
 /// `ln` of the sum of `e^logit`; `-inf` logits count nothing.
-pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let weights = logits.iter().map(|&logit| exp_nonpositive(logit - max));
-    f64::from(max) + weights.map(f64::from).sum::<f64>().ln()
+pub(super) fn log_sum_exp(logits: &[f32], scratch: &mut Scratch) -> f64 {
+    Candidates::gather(logits, 0, scratch).log_sum_exp()
 }
 
 /// The `count` most likely tokens, most likely first.
@@ -24,16 +21,16 @@ pub(super) fn top(
     logits: &[f32],
     log_sum: f64,
     count: usize,
-    scratch: &mut Candidates,
+    scratch: &mut Scratch,
 ) -> Vec<TokenLogprob> {
     if count == 0 {
         return Vec::new();
     }
-    scratch.gather(logits, count);
-    scratch.sort();
-    scratch
-        .as_slice()
-        .iter()
+    let mut candidates = Candidates::gather(logits, count, scratch);
+    let mut top: Vec<_> = candidates.listed().to_vec();
+    // Already in order, unless the whole vocabulary was asked for.
+    top.sort_by(|a, b| b.delta.total_cmp(&a.delta).then(a.id.cmp(&b.id)));
+    top.iter()
         .map(|candidate| TokenLogprob {
             id: candidate.id,
             logprob: (f64::from(logits[candidate.id as usize]) - log_sum) as f32,

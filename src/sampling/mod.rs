@@ -17,7 +17,6 @@
 
 mod edits;
 mod error;
-mod exponential;
 mod filters;
 mod logprobs;
 mod params;

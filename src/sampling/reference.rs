@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::filters::Candidates;
+use super::filters::{Candidates, Scratch};
 use super::random::SplitMix64;
 use super::{
     LogitsProcessor, ProcessorError, Sampler, SamplingError, SamplingParams, TokenContext,
@@ -92,9 +92,9 @@ fn chain(logits: &[f32], params: &SamplingParams) -> Distribution {
     )
 }
 
-fn ids(candidates: &Candidates) -> Vec<u32> {
+fn ids(candidates: &mut Candidates<'_>) -> Vec<u32> {
     let mut ids: Vec<u32> = candidates
-        .as_slice()
+        .listed()
         .iter()
         .map(|candidate| candidate.id)
         .collect();
@@ -118,23 +118,26 @@ fn any_logits() -> impl Strategy<Value = Vec<f32>> {
 proptest! {
     #[test]
     fn top_k_keeps_what_sorting_keeps(logits in any_logits(), count in 0..500_usize) {
-        let mut candidates = Candidates::default();
-        candidates.gather(&logits, count);
-        prop_assert_eq!(ids(&candidates), sorted_ids(&top_k(softmax(&logits), count)));
+        let mut scratch = Scratch::default();
+        let mut candidates = Candidates::gather(&logits, count, &mut scratch);
+        prop_assert_eq!(ids(&mut candidates), sorted_ids(&top_k(softmax(&logits), count)));
     }
 
     /// Rounding may move the end of a prefix, so the mass is asked for a little less and a little more.
     #[test]
     fn nucleus_and_typical_keep_the_right_prefix(logits in any_logits(), mass in 0.0_f32..1.0) {
         type Reference = fn(Distribution, f64) -> Distribution;
-        type Filter = fn(&mut Candidates, f32);
-        let filters: [(Filter, Reference); 2] = [(Candidates::keep_nucleus, top_p), (Candidates::keep_typical, typical)];
+        type Filter = fn(&mut Candidates<'_>, f32);
+        let filters: [(Filter, Reference); 2] = [
+            (|kept, mass| kept.keep_nucleus(mass), top_p),
+            (|kept, mass| kept.keep_typical(mass), typical),
+        ];
         for (filter, reference) in filters {
-            let mut candidates = Candidates::default();
-            candidates.gather(&logits, 0);
+            let mut scratch = Scratch::default();
+            let mut candidates = Candidates::gather(&logits, 0, &mut scratch);
             filter(&mut candidates, mass);
             let bounds = [-1e-5, 1e-5].map(|error| sorted_ids(&reference(softmax(&logits), f64::from(mass) + error)));
-            let found = ids(&candidates);
+            let found = ids(&mut candidates);
             prop_assert!(bounds[0].iter().all(|id| found.contains(id)), "{found:?} lacks some of {:?}", bounds[0]);
             prop_assert!(found.iter().all(|id| bounds[1].contains(id)), "{found:?} exceeds {:?}", bounds[1]);
         }
@@ -142,11 +145,11 @@ proptest! {
 
     #[test]
     fn min_p_keeps_what_is_likely_enough(logits in any_logits(), fraction in 0.0_f32..1.0) {
-        let mut candidates = Candidates::default();
-        candidates.gather(&logits, 0);
+        let mut scratch = Scratch::default();
+        let mut candidates = Candidates::gather(&logits, 0, &mut scratch);
         candidates.keep_relative(fraction);
         let bounds = [1e-5, -1e-5].map(|error| min_p(softmax(&logits), f64::from(fraction) + error));
-        prop_assert!((bounds[0].len()..=bounds[1].len()).contains(&candidates.as_slice().len()));
+        prop_assert!((bounds[0].len()..=bounds[1].len()).contains(&candidates.listed().len()));
     }
 
     /// Whatever the settings, a token that was not masked comes out.
@@ -196,13 +199,12 @@ fn settings() -> Vec<(&'static str, SamplingParams)> {
     ]
 }
 
-fn draws(params: &SamplingParams, seed: u64, count: usize) -> Vec<u32> {
+fn draws(logits: &[f32], params: &SamplingParams, seed: u64, count: usize) -> Vec<u32> {
     let mut sampler = Sampler::new(&params.clone().with_seed(seed), &[]).unwrap();
-    let logits = example_logits();
-    let mut scratch = logits.clone();
+    let mut scratch = logits.to_vec();
     (0..count)
         .map(|_| {
-            scratch.copy_from_slice(&logits);
+            scratch.copy_from_slice(logits);
             sampler
                 .sample(&mut scratch, &TokenContext::default())
                 .unwrap()
@@ -217,7 +219,7 @@ fn samples_follow_the_exact_distribution() {
     for (name, params) in settings() {
         let expected = chain(&example_logits(), &params);
         let mut counts = BTreeMap::new();
-        for id in draws(&params, 42, DRAWS) {
+        for id in draws(&example_logits(), &params, 42, DRAWS) {
             *counts.entry(id).or_insert(0_usize) += 1;
         }
         let drawn: usize = expected.iter().filter_map(|(id, _)| counts.get(id)).sum();
@@ -244,8 +246,9 @@ fn samples_follow_the_exact_distribution() {
 #[test]
 fn a_seed_fixes_the_draws() {
     for (name, params) in settings() {
-        assert_eq!(draws(&params, 3, 100), draws(&params, 3, 100), "{name}");
-        assert_ne!(draws(&params, 3, 100), draws(&params, 4, 100), "{name}");
+        let drawn = |seed| draws(&example_logits(), &params, seed, 100);
+        assert_eq!(drawn(3), drawn(3), "{name}");
+        assert_ne!(drawn(3), drawn(4), "{name}");
     }
 }
 
@@ -253,13 +256,30 @@ fn a_seed_fixes_the_draws() {
 /// the order alone.
 #[test]
 fn draws_are_those_of_the_inverse_distribution_function() {
+    check_draws(&example_logits(), 1000);
+}
+
+/// A vocabulary of real size: a few likely tokens, far more that together still matter.
+#[test]
+fn draws_of_a_large_vocabulary_are_too() {
+    let mut random = SplitMix64::new(9);
+    let mut logit = |id: u32| match id % 5000 {
+        17 => 9.0 + 3.0 * random.unit() as f32,
+        18 => f32::NEG_INFINITY,
+        _ => -3.0 + 6.0 * random.unit() as f32,
+    };
+    let logits: Vec<f32> = (0..150_000).map(&mut logit).collect();
+    check_draws(&logits, 50);
+}
+
+fn check_draws(logits: &[f32], count: usize) {
     for (name, params) in settings().into_iter().filter(|(name, _)| *name != "all") {
-        let mut distribution = chain(&example_logits(), &params);
+        let mut distribution = chain(logits, &params);
         if params.top_k == 0 {
             distribution.sort_by_key(|(id, _)| *id);
         }
         let mut random = SplitMix64::new(5);
-        let expected: Vec<u32> = (0..1000)
+        let expected: Vec<u32> = (0..count)
             .map(|_| {
                 let unit = random.unit();
                 let mut sum = 0.0;
@@ -270,7 +290,7 @@ fn draws_are_those_of_the_inverse_distribution_function() {
                 distribution.iter().find(reaches).unwrap().0
             })
             .collect();
-        assert_eq!(draws(&params, 5, 1000), expected, "{name}");
+        assert_eq!(draws(logits, &params, 5, count), expected, "{name}");
     }
 }
 

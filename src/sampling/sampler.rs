@@ -1,7 +1,9 @@
 //! The chain from logits to a token.
 
+use dino_kernels::Kernels;
+
 use super::edits;
-use super::filters::Candidates;
+use super::filters::{Candidates, Scratch};
 use super::logprobs::{self, TokenLogprob};
 use super::random::{self, SplitMix64};
 use super::{LogitsProcessor, SamplingError, SamplingParams, TokenContext};
@@ -27,7 +29,7 @@ pub struct Sampler {
     random: SplitMix64,
     processors: Vec<Box<dyn LogitsProcessor>>,
     end_of_generation: Vec<u32>,
-    candidates: Candidates,
+    scratch: Scratch,
     recent: Vec<u32>,
     model_logits: Vec<f32>,
 }
@@ -46,7 +48,7 @@ impl Sampler {
             random: SplitMix64::new(seed),
             processors: Vec::new(),
             end_of_generation: end_of_generation.to_vec(),
-            candidates: Candidates::default(),
+            scratch: Scratch::default(),
             recent: Vec::new(),
             model_logits: Vec::new(),
         })
@@ -79,7 +81,6 @@ impl Sampler {
             self.model_logits.extend_from_slice(logits);
         }
         self.edit(logits, context)?;
-        check(logits)?;
         let id = self.choose(logits).ok_or(SamplingError::AllMasked {
             vocabulary: logits.len(),
         })?;
@@ -104,7 +105,10 @@ impl Sampler {
             edits::ban(logits, &self.params.stop_token_ids);
         }
         edits::bias(logits, &self.params)?;
-        edits::penalise(logits, &self.params, context, &mut self.recent);
+        let penalised = edits::penalise(logits, &self.params, context, &mut self.recent);
+        if penalised || !self.processors.is_empty() || !self.params.logit_bias.is_empty() {
+            check(logits)?;
+        }
         Ok(())
     }
 
@@ -113,17 +117,17 @@ impl Sampler {
         if params.temperature == 0.0 {
             return argmax(logits);
         }
-        self.candidates.gather(logits, params.top_k);
+        let mut candidates = Candidates::gather(logits, params.top_k, &mut self.scratch);
         if params.typical_p < 1.0 {
-            self.candidates.keep_typical(params.typical_p);
+            candidates.keep_typical(params.typical_p);
         }
         if params.top_p < 1.0 {
-            self.candidates.keep_nucleus(params.top_p);
+            candidates.keep_nucleus(params.top_p);
         }
         if params.min_p > 0.0 {
-            self.candidates.keep_relative(params.min_p);
+            candidates.keep_relative(params.min_p);
         }
-        self.candidates.draw(params.temperature, self.random.unit())
+        candidates.draw(params.temperature, self.random.unit())
     }
 
     fn report(&mut self, id: u32) -> SampledToken {
@@ -134,9 +138,9 @@ impl Sampler {
         };
         if let Some(count) = self.params.logprobs {
             let logits = &self.model_logits;
-            let log_sum = logprobs::log_sum_exp(logits);
+            let log_sum = logprobs::log_sum_exp(logits, &mut self.scratch);
             sampled.logprob = Some((f64::from(logits[id as usize]) - log_sum) as f32);
-            sampled.top_logprobs = logprobs::top(logits, log_sum, count, &mut self.candidates);
+            sampled.top_logprobs = logprobs::top(logits, log_sum, count, &mut self.scratch);
         }
         sampled
     }
@@ -155,28 +159,21 @@ impl std::fmt::Debug for Sampler {
 
 /// Refuses logits that no distribution comes of.
 fn check(logits: &[f32]) -> Result<(), SamplingError> {
-    // Without a branch in the loop it runs at the speed of memory; the search for the place is for the bad case only.
-    let invalid = |logit: f32| logit.is_nan() | (logit == f32::INFINITY);
-    if !logits
-        .iter()
-        .fold(false, |any, &logit| any | invalid(logit))
-    {
+    // One comparison, false for NaN, and no branch in the loop: it runs at the speed of memory. The search for the place
+    // is for the bad case only.
+    let valid = |logit: f32| logit < f32::INFINITY;
+    if logits.iter().fold(true, |all, &logit| all & valid(logit)) {
         return Ok(());
     }
     let (id, value) = (0..)
         .zip(logits.iter().copied())
-        .find(|&(_, logit)| invalid(logit))
+        .find(|&(_, logit)| !valid(logit))
         .unwrap_or((0, f32::NAN));
     Err(SamplingError::InvalidLogit { id, value })
 }
 
 /// The first of the greatest logits.
 fn argmax(logits: &[f32]) -> Option<u32> {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    if max == f32::NEG_INFINITY {
-        return None;
-    }
-    (0..)
-        .zip(logits)
-        .find_map(|(id, &logit)| (logit == max).then_some(id))
+    let first = Kernels::best().vector.argmax(logits)?;
+    (logits[first] > f32::NEG_INFINITY).then_some(first as u32)
 }

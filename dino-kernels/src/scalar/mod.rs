@@ -1,6 +1,7 @@
 //! The reference of every kernel: plain Rust, on any machine.
 
 pub(crate) mod attention;
+pub(crate) mod chances;
 pub(crate) mod limits;
 pub(crate) mod linear;
 pub(crate) mod math;

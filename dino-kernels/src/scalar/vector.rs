@@ -24,6 +24,7 @@ pub(crate) const TABLE: VectorKernels = VectorKernels {
             .sum::<f64>() as f32
     },
     max: |x| x.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+    chances: super::chances::chances,
     widen_f16: |x, out| convert(x, out, f16::to_f32),
     narrow_f16: |x, out| convert(x, out, f16::from_f32),
     widen_bf16: |x, out| convert(x, out, bf16::to_f32),

@@ -58,6 +58,8 @@ pub struct VectorKernels {
     pub(crate) add_scaled: unsafe fn(x: &mut [f32], y: &[f32], factor: f32),
     pub(crate) dot: unsafe fn(x: &[f32], y: &[f32]) -> f32,
     pub(crate) max: unsafe fn(x: &[f32]) -> f32,
+    pub(crate) chances:
+        unsafe fn(logits: &[f32], max: f32, temperature: f32, out: &mut [f32]) -> f64,
     pub(crate) widen_f16: unsafe fn(x: &[f16], out: &mut [f32]),
     pub(crate) narrow_f16: unsafe fn(x: &[f32], out: &mut [f16]),
     pub(crate) widen_bf16: unsafe fn(x: &[bf16], out: &mut [f32]),
@@ -204,6 +206,16 @@ impl VectorKernels {
     pub fn argmax(&self, x: &[f32]) -> Option<usize> {
         let max = self.max(x);
         x.iter().position(|&value| value == max)
+    }
+
+    /// `exp((logit - max) / temperature)` of each logit, and their sum: chances of tokens, but for the divisor.
+    ///
+    /// `max` is at least every logit. The same bits on every instruction set, so that a seed gives the same text on all.
+    #[track_caller]
+    pub fn chances(&self, logits: &[f32], max: f32, temperature: f32, out: &mut [f32]) -> f64 {
+        check_same(logits.len(), out.len());
+        // SAFETY: see the top of this impl.
+        unsafe { (self.chances)(logits, max, temperature, out) }
     }
 
     /// f16 to f32, exactly.

@@ -1,6 +1,7 @@
 //! AVX2 with FMA and F16C: 256-bit registers, eight f32 or 32 bytes.
 
 pub(crate) mod attention;
+pub(crate) mod chances;
 mod lanes;
 pub(crate) mod limits;
 pub(crate) mod linear;

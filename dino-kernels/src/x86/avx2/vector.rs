@@ -23,6 +23,7 @@ pub(crate) const TABLE: VectorKernels = VectorKernels {
     add_scaled,
     dot,
     max,
+    chances: super::chances::chances,
     widen_f16,
     narrow_f16,
     widen_bf16,

@@ -65,6 +65,9 @@ struct Arguments {
     /// Keep the weights in this file as the kernels read them, or take them from it: later loads start at once.
     #[arg(long, value_name = "FILE")]
     packed_cache: Option<PathBuf>,
+    /// The most memory for weights and cache, such as 512MB or 2GB: what does not fit comes and goes as it is run.
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    memory_budget: Option<usize>,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -72,6 +75,22 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|&count| count > 0)
         .ok_or_else(|| "a number above 0 is needed".into())
+}
+
+/// A number of bytes with or without a unit.
+fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match &text[digits.len()..] {
+        "" | "B" => 1.0,
+        "KB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        unit => return Err(format!("unknown unit {unit:?}; known are KB, MB and GB")),
+    };
+    let number: f64 = digits
+        .parse()
+        .map_err(|_| "a number is needed, such as 512MB")?;
+    Ok((number * unit) as usize)
 }
 
 fn main() -> ExitCode {
@@ -98,6 +117,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     );
     if let Some(path) = &arguments.packed_cache {
         builder = builder.packed_cache(path);
+    }
+    if let Some(bytes) = arguments.memory_budget {
+        builder = builder.memory_budget(bytes);
     }
     let model = builder.load(&path)?;
     let mut bench = Bench::new(&model, arguments)?;

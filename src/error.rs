@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use dino_kernels::KernelError;
 use dino_models::ModelError;
 use dino_models::format::FormatError;
+use dino_models::packed_file::PackedFileError;
 use dino_models::tokenizer::TokenizerError;
 
 use crate::default_model::DefaultModelError;
@@ -20,6 +21,9 @@ pub enum Error {
     /// The model could not be built or run.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The packed file of a model that runs from one can neither be used nor written.
+    #[error("the model needs a packed file to run from: {0}")]
+    PackedFile(#[from] PackedFileError),
     /// The vocabulary is unusable, or a text or token does not go with it.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),

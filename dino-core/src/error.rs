@@ -74,6 +74,15 @@ pub enum CoreError {
         /// The cause.
         source: std::io::Error,
     },
+    /// A mapped file that somebody changed.
+    #[error(
+        "{path} was changed while it was in use; load it again, and replace model files by renaming new ones into place",
+        path = .path.display()
+    )]
+    FileChanged {
+        /// The file.
+        path: std::path::PathBuf,
+    },
     /// A [`Requantize`](crate::Requantize) could not store a weight as the type it was asked for.
     #[error("tensor `{name}` cannot be stored as {dtype}: {source}")]
     Requantize {

@@ -67,6 +67,16 @@ pub enum ModelError {
         /// The keys.
         keys: Vec<String>,
     },
+    /// The weights do not fit in the memory that they may take, however they come and go.
+    #[error(
+        "a memory budget of {budget} bytes for weights is too small: the head and two layers of this model take {needed}"
+    )]
+    BudgetTooSmall {
+        /// Bytes that weights may take.
+        budget: usize,
+        /// Bytes that would do.
+        needed: usize,
+    },
     /// Tensors that nothing has read.
     #[error("{}: {} are not used by this architecture: {}", file.display(), plural(tensors.len()),
         abbreviated(tensors))]

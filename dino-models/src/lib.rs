@@ -35,6 +35,7 @@ mod causal_lm;
 mod error;
 pub mod format;
 pub mod packed_file;
+mod residency;
 pub mod tokenizer;
 pub mod transformer;
 
@@ -43,3 +44,4 @@ pub use batch::{Batch, Span, Wanted};
 pub use cache::{Cache, SequenceId};
 pub use causal_lm::{CausalLm, Config, Scratch};
 pub use error::ModelError;
+pub use residency::Residency;

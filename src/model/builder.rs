@@ -9,11 +9,13 @@ use dino_core::Requantize;
 use dino_kernels::{Compute, Isa, Kernels, KvType, KvTypes, ThreadPool};
 use dino_models::arch::{Architecture, LoadProgress, Loader, LoaderOptions, Registry};
 use dino_models::format::ModelFile;
+use dino_models::packed_file::PackedCache;
 use dino_models::tokenizer::{Tokenizer, VocabularyTokenizer};
-use dino_models::{CausalLm, Config};
+use dino_models::{CausalLm, Config, Residency};
 
 use super::Model;
 use super::loaded::Inner;
+use super::placement::{context_length, place};
 use crate::{Error, Result};
 
 /// Settings that a model is loaded with; [`Model::builder`] makes one.
@@ -37,6 +39,7 @@ pub struct ModelBuilder {
     prompt_chunk: Option<usize>,
     registry: Registry,
     tokenizer: Option<Arc<dyn Tokenizer>>,
+    memory_budget: Option<usize>,
     options: LoaderOptions,
 }
 
@@ -56,7 +59,8 @@ impl ModelBuilder {
         }
     }
 
-    /// Limits prompt and answer together to this many tokens; the default is what the model was trained for.
+    /// Limits prompt and answer together to this many tokens; the default is what the model was trained for, or what the
+    /// memory holds if that is less.
     #[must_use]
     pub fn context_length(self, tokens: usize) -> Self {
         Self {
@@ -135,6 +139,35 @@ impl ModelBuilder {
         self
     }
 
+    /// Lets the model take this many bytes, weights and cache of past tokens together; the default is nine tenths of what
+    /// the system, or the control group, has left.
+    ///
+    /// A model that does not fit is [streamed](Residency::Streamed) from its packed file: the layers that fit stay, the
+    /// rest come and go as they are run. Its results are the same to the bit.
+    #[must_use]
+    pub fn memory_budget(self, bytes: usize) -> Self {
+        Self {
+            memory_budget: Some(bytes),
+            ..self
+        }
+    }
+
+    /// Says where packed weights are while the model runs, instead of leaving that to the budget. Where they are pages of
+    /// a packed file and [`Self::packed_cache`] names none, it is written beside the model as `model.gguf.packed`.
+    #[must_use]
+    pub fn residency(mut self, residency: Residency) -> Self {
+        self.options.residency = residency;
+        self
+    }
+
+    /// Whether tensors are read through a map of the file, the default, or by ordinary reads, for files on disks or networks
+    /// that may fail: then a failure is an error rather than the end of the process.
+    #[must_use]
+    pub fn mmap(mut self, mmap: bool) -> Self {
+        self.options.read_tensors = !mmap;
+        self
+    }
+
     /// Calls `report` after each weight that was loaded.
     #[must_use]
     pub fn on_progress(mut self, report: impl Fn(LoadProgress) + Send + Sync + 'static) -> Self {
@@ -166,17 +199,28 @@ impl ModelBuilder {
             kernels: Kernels::for_isa(self.isa.map_or_else(Isa::from_env, Ok)?)?,
             pool: ThreadPool::new(self.threads)?,
         };
+        let LoaderOptions {
+            residency,
+            packed_cache,
+            ..
+        } = self.options.clone();
+        let placement = place(residency, self.memory_budget, packed_cache, &file);
         let options = LoaderOptions {
             context_length: self.context_length,
+            residency: placement.residency,
+            packed_cache: placement.packed_cache,
             ..self.options.clone()
         };
         let mut loader = Loader::new(&file, &compute, options);
         let (language_model, tokenizer) = self.read(&file, &mut loader)?;
-        let packed_cache = loader.finish_packed();
+        let packed_cache = check_packed(loader.finish_packed(), placement.residency)?;
         let config = language_model.config();
         check_vocabulary(&file, &*tokenizer, config)?;
         let limit = config.context_length;
-        let context_length = self.context_length.unwrap_or(limit);
+        let context_length = self.context_length.unwrap_or_else(|| {
+            let position = config.kv_layout(self.kv_types).bytes_per_position();
+            context_length(config, position, self.memory_budget)
+        });
         if !(1..=limit).contains(&context_length) {
             return Err(Error::ContextLength {
                 file: file.path,
@@ -218,6 +262,16 @@ impl ModelBuilder {
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             Ok((language_model?, tokenizer?))
         })
+    }
+}
+
+/// Weights that are to be pages of a file need the file.
+fn check_packed(packed: PackedCache, residency: Residency) -> Result<PackedCache> {
+    match (packed, residency) {
+        (PackedCache::Failed(error), Residency::Mapped | Residency::Streamed { .. }) => {
+            Err(Error::PackedFile(error))
+        }
+        (packed, _) => Ok(packed),
     }
 }
 

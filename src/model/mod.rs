@@ -2,6 +2,8 @@
 
 mod builder;
 mod loaded;
+mod memory;
+mod placement;
 
 pub use builder::ModelBuilder;
 pub use loaded::Model;

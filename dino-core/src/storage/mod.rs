@@ -132,6 +132,41 @@ impl Storage {
         })
     }
 
+    /// Makes sure that a mapped file still is what it was when it was mapped. Reading a mapped file that was truncated
+    /// ends the process on most systems; asking first turns nearly all such cases into an error.
+    ///
+    /// # Errors
+    /// [`CoreError::FileChanged`] if its length or its time of change is another.
+    pub fn check_unchanged(&self) -> Result<(), CoreError> {
+        match &self.source {
+            Source::Mapped(file) => match file.changed() {
+                Some(path) => Err(CoreError::FileChanged { path: path.into() }),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// The bytes as memory of this process; those of a mapped file are read anew, so that a disk or network that fails is
+    /// an error rather than the end of the process.
+    ///
+    /// # Errors
+    /// [`CoreError::Io`].
+    pub fn to_owned_bytes(&self) -> Result<Self, CoreError> {
+        let Source::Mapped(file) = &self.source else {
+            return Ok(self.clone());
+        };
+        let mut bytes = AlignedBytes::zeroed(self.len());
+        match file.read(self.range.clone(), bytes.as_mut_slice()) {
+            None => bytes.as_mut_slice().copy_from_slice(self.as_slice()),
+            Some(read) => read.map_err(|source| CoreError::Io {
+                path: file.path().map(Path::to_owned).unwrap_or_default(),
+                source,
+            })?,
+        }
+        Ok(Self::from_aligned(bytes))
+    }
+
     /// Tells the system that these bytes will be read soon. A hint: does nothing for owned bytes.
     pub fn prefetch(&self) {
         if let Source::Mapped(file) = &self.source {
@@ -191,6 +226,22 @@ mod tests {
             let error = Storage::map_part(file.path(), offset, length).unwrap_err();
             assert!(matches!(error, CoreError::Io { .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn a_file_that_changes_is_noticed() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&[7; 10_000]).unwrap();
+        let mapped = Storage::map(file.path()).unwrap();
+        let part = mapped.slice(100, 9_000).unwrap();
+        part.check_unchanged().unwrap();
+        assert_eq!(part.to_owned_bytes().unwrap().as_slice(), part.as_slice());
+        file.as_file().set_len(5_000).unwrap();
+        let error = part.check_unchanged().unwrap_err();
+        let named = file.path().to_string_lossy().into_owned();
+        assert!(error.to_string().contains(&named), "{error}");
+        assert!(matches!(part.to_owned_bytes(), Err(CoreError::Io { .. })));
+        Storage::from_vec(vec![1]).check_unchanged().unwrap();
     }
 
     #[test]

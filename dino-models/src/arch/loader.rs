@@ -2,11 +2,11 @@
 
 use super::Bias;
 use super::spec::check;
-use crate::ModelError;
 use crate::format::{Metadata, ModelFile, Weights};
 use crate::packed_file::{PackedCache, PackedStore};
+use crate::{ModelError, Residency};
 use dino_core::storage::Arena;
-use dino_core::{Requantize, Tensor};
+use dino_core::{DType, Requantize, Storage, Tensor};
 use dino_kernels::{Compute, PackedWeight};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +24,10 @@ pub struct LoaderOptions {
     pub requantize: Option<Arc<dyn Requantize>>,
     /// Where the packed weights are kept for later loads; see [`crate::packed_file`].
     pub packed_cache: Option<PathBuf>,
+    /// Where packed weights are while the model runs.
+    pub residency: Residency,
+    /// Whether the bytes of tensors are read by ordinary reads rather than through the map of the file.
+    pub read_tensors: bool,
     /// Is told after each weight how far loading is.
     pub on_progress: Option<Arc<dyn Fn(LoadProgress) + Send + Sync>>,
 }
@@ -53,6 +57,8 @@ pub struct Loader<'a> {
     options: LoaderOptions,
     arena: Arena,
     packed: PackedStore,
+    /// Packed weights since the last [`Loader::take_unit`].
+    unit: Vec<Storage>,
     done: usize,
     total: usize,
 }
@@ -73,7 +79,9 @@ impl<'a> Loader<'a> {
             Some(path) => {
                 let encoder = options.requantize.as_deref();
                 let lanes = compute.kernels.lanes();
-                PackedStore::open(path, file, lanes, encoder, false)
+                let residency = options.residency;
+                let mapped = matches!(residency, Residency::Mapped | Residency::Streamed { .. });
+                PackedStore::open(path, file, lanes, encoder, mapped)
             }
         };
         Self {
@@ -82,6 +90,7 @@ impl<'a> Loader<'a> {
             options,
             arena: Arena::new(),
             packed,
+            unit: Vec::new(),
             done: 0,
             total,
         }
@@ -187,26 +196,73 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// If it cannot be re-encoded or packed.
     pub fn pack(&mut self, tensor: &Tensor) -> Result<PackedWeight, ModelError> {
-        let encoder = self.options.requantize.clone();
-        let target = encoder.as_ref().and_then(|encoder| encoder.target(tensor));
-        let dtype = target.unwrap_or(tensor.dtype());
+        let encoder = self.options.requantize.as_ref();
+        let target = encoder.and_then(|encoder| encoder.target(tensor));
         let shape = [tensor.rows(), tensor.columns()];
+        let dtype = target.unwrap_or(tensor.dtype());
         let weight = match self.packed.get(tensor.name(), dtype, shape) {
-            Some(weight) => weight,
-            None => {
-                let encoded = match (encoder, target) {
-                    (Some(encoder), Some(target)) => Some(encoder.requantize(tensor, target)?),
-                    _ => None,
-                };
-                let Compute { kernels, pool } = self.compute;
-                let source = encoded.as_ref().unwrap_or(tensor);
-                let weight = PackedWeight::pack(source, kernels.lanes(), pool, &mut self.arena)?;
-                tensor.storage().release();
-                self.packed.keep(weight)
-            }
+            Some(weight) => self.settle(weight)?,
+            None => self.pack_anew(tensor, target)?,
         };
+        self.unit.push(weight.storage().clone());
         self.advance(tensor);
         Ok(weight)
+    }
+
+    /// Packs a matrix, re-encoded as `target` if there is one.
+    fn pack_anew(
+        &mut self,
+        tensor: &Tensor,
+        target: Option<DType>,
+    ) -> Result<PackedWeight, ModelError> {
+        let Compute { kernels, pool } = self.compute;
+        let mut source = self.read(tensor)?;
+        if let (Some(encoder), Some(target)) = (&self.options.requantize, target) {
+            source = encoder.requantize(&source, target)?;
+        }
+        let weight = PackedWeight::pack(&source, kernels.lanes(), pool, &mut self.arena)?;
+        tensor.storage().release();
+        Ok(self.packed.keep(weight))
+    }
+
+    /// A tensor whose bytes may be read: through the map of the file, or as ordinary reads gave them.
+    fn read(&self, tensor: &Tensor) -> Result<Tensor, ModelError> {
+        if !self.options.read_tensors {
+            return Ok(tensor.clone());
+        }
+        let bytes = tensor.storage().to_owned_bytes()?;
+        Ok(Tensor::new(
+            tensor.name(),
+            tensor.dtype(),
+            tensor.shape(),
+            bytes,
+        )?)
+    }
+
+    /// A weight of the packed file, in memory if that is where weights are to be.
+    fn settle(&mut self, weight: PackedWeight) -> Result<PackedWeight, ModelError> {
+        if self.options.residency != Residency::Resident {
+            return Ok(weight);
+        }
+        let owned = weight.storage().to_owned_bytes()?;
+        let shape = [weight.rows(), weight.columns()];
+        let (name, dtype, lanes) = (weight.name(), weight.dtype(), weight.lanes());
+        Ok(PackedWeight::from_packed(name, dtype, shape, lanes, owned)?)
+    }
+
+    /// The bytes of the weights that were packed since this was last asked: one layer's, if it is asked after each.
+    pub(crate) fn take_unit(&mut self) -> Vec<Storage> {
+        std::mem::take(&mut self.unit)
+    }
+
+    /// Where packed weights are while the model runs.
+    pub(crate) fn residency(&self) -> Residency {
+        self.options.residency
+    }
+
+    /// The packed file that weights come from, to see whether it changes.
+    pub(crate) fn packed_source(&self) -> Option<Storage> {
+        self.packed.source()
     }
 
     /// Completes the packed file that this load wrote, if it did; says what became of it.
@@ -229,7 +285,8 @@ impl<'a> Loader<'a> {
     pub fn values(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         let tensor = self.file.weights.expect(name, shape)?;
         self.advance(tensor);
-        Ok(tensor.to_array()?.into_raw_vec_and_offset().0)
+        let array = self.read(tensor)?.to_array()?;
+        Ok(array.into_raw_vec_and_offset().0)
     }
 
     /// The vector `name`, if there is one.

@@ -66,6 +66,10 @@ impl PackedFile {
         &self.path
     }
 
+    pub(super) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
     /// Bytes of the file.
     pub fn byte_size(&self) -> usize {
         self.storage.len()

@@ -5,7 +5,7 @@ use super::header::Purpose;
 use super::write::PackedWriter;
 use super::{PackedFile, PackedFileError};
 use crate::format::ModelFile;
-use dino_core::{DType, Requantize};
+use dino_core::{DType, Requantize, Storage};
 use dino_kernels::PackedWeight;
 use std::path::PathBuf;
 
@@ -73,6 +73,14 @@ impl PackedStore {
     pub(crate) fn get(&self, name: &str, dtype: DType, shape: [usize; 2]) -> Option<PackedWeight> {
         match self {
             Self::Read(file) => file.weight(name, dtype, shape),
+            _ => None,
+        }
+    }
+
+    /// The file that weights come from.
+    pub(crate) fn source(&self) -> Option<Storage> {
+        match self {
+            Self::Read(file) => Some(file.storage().clone()),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 use super::buffers::Buffers;
 use super::weights::Transformer;
 use crate::{Batch, Cache, CausalLm, Config, ModelError, Scratch};
+use dino_core::Storage;
 use dino_kernels::Compute;
 use dino_kernels::ops::{self, EmbeddingTable};
 
@@ -18,6 +19,7 @@ impl CausalLm for Transformer {
         cache: &mut Cache,
         scratch: &mut Scratch,
     ) -> Result<(), ModelError> {
+        self.sources.iter().try_for_each(Storage::check_unchanged)?;
         self.check_tokens(batch)?;
         self.check_positions(batch, cache)?;
         let (buffers, logits) =
@@ -97,6 +99,9 @@ impl Pass<'_> {
     fn run(mut self, logits: &mut [f32]) -> Result<(), ModelError> {
         self.embed()?;
         for (index, layer) in self.context.model.layers.iter().enumerate() {
+            if let Some(window) = &self.context.model.window {
+                window.enter(index);
+            }
             self.attend(index, &layer.attention)?;
             // Parallel parts read the same stream: the second one before the first one adds to it.
             if self.context.model.spec.norms.parallel() {
@@ -107,6 +112,9 @@ impl Pass<'_> {
                 self.expand(&layer.feed_forward);
             }
             self.contract(&layer.feed_forward);
+        }
+        if let Some(window) = &self.context.model.window {
+            window.leave();
         }
         self.head(logits);
         Ok(())

@@ -4,10 +4,11 @@ use super::attention::Attention;
 use super::feed_forward::FeedForward;
 use super::norm::Norm;
 use super::rotation::Rotation;
-use crate::ModelError;
 use crate::arch::{Loader, Spec};
 use crate::causal_lm::Config;
-use dino_core::Tensor;
+use crate::residency::Window;
+use crate::{ModelError, Residency};
+use dino_core::{Storage, Tensor};
 use dino_kernels::PackedWeight;
 
 /// A decoder that a [`Spec`] describes.
@@ -15,6 +16,10 @@ pub struct Transformer {
     pub(super) spec: Spec,
     pub(super) config: Config,
     pub(super) precise: bool,
+    /// Of a model whose layers come and go.
+    pub(super) window: Option<Window>,
+    /// Mapped files that are read while the model runs.
+    pub(super) sources: Vec<Storage>,
     /// `[vocabulary, hidden]`, in the file's own layout; `None` where the head serves for it.
     pub(super) embedding: Option<Tensor>,
     /// The embedding of positions, `[context, hidden]`, where the model learned one.
@@ -60,8 +65,12 @@ impl Transformer {
             false => None,
         };
         let rotation = Rotation::load(&spec, loader)?;
-        let layers = (0..spec.layers.len()).map(|index| Layer::load(&spec, loader, index));
-        let layers = layers.collect::<Result<Vec<_>, _>>()?;
+        loader.take_unit();
+        let (mut layers, mut units) = (Vec::new(), Vec::new());
+        for index in 0..spec.layers.len() {
+            layers.push(Layer::load(&spec, loader, index)?);
+            units.push(loader.take_unit());
+        }
         let norm = Norm::load(spec.norm, loader, "output_norm", spec.hidden)?;
         // Without a head of its own, a model uses the embedding table for it.
         let (head, embedding) = match loader.weights().maybe_expect("output.weight", &shape)? {
@@ -69,6 +78,8 @@ impl Transformer {
             None => (loader.pack(table)?, None),
         };
         let head_bias = loader.bias("output", vocabulary, spec.biases.head)?;
+        let tables = [&embedding, &positions].into_iter().flatten();
+        let tables = tables.map(|table| table.storage().clone());
         let config = Config {
             vocabulary,
             context_length: spec.longest_context(loader.context_length()),
@@ -80,7 +91,17 @@ impl Transformer {
             head_dim: spec.head_dim,
             parameters: loader.weights().iter().map(Tensor::len).sum(),
         };
+        let window = match loader.residency() {
+            Residency::Streamed { budget } => {
+                let fixed =
+                    head.byte_size() + cache_bytes(&config, loader.context_length(), budget);
+                Some(Window::new(units, fixed, budget)?)
+            }
+            _ => None,
+        };
         Ok(Self {
+            sources: tables.chain(loader.packed_source()).collect(),
+            window,
             spec,
             config,
             precise: loader.precise(),
@@ -93,6 +114,13 @@ impl Transformer {
             head_bias,
         })
     }
+}
+
+/// What a streamed model leaves of its budget to keys and values: those of a whole context in f16, a quarter at most.
+fn cache_bytes(config: &Config, context_length: Option<usize>, budget: usize) -> usize {
+    let position = 4 * config.attention_layers * config.kv_heads * config.head_dim;
+    let context = context_length.unwrap_or(config.context_length);
+    position.saturating_mul(context).min(budget / 4)
 }
 
 impl Layer {

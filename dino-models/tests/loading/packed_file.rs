@@ -1,42 +1,10 @@
 //! The packed cache file: a load that uses it gives the same bits, and whatever is wrong with it is only packed again.
 
+use crate::common::{run, tiny, with_cache};
 use dino_core::{CoreError, DType, Requantize, Tensor};
-use dino_kernels::{Compute, KvType};
-use dino_models::arch::{Loader, LoaderOptions, Registry};
-use dino_models::format::ModelFile;
+use dino_models::arch::LoaderOptions;
 use dino_models::packed_file::{PackedCache, PackedFile, PackedFileError};
-use dino_models::{Batch, Scratch, Wanted};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-fn tiny(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/tiny");
-    folder.join(format!("{name}.gguf"))
-}
-
-/// Logits after a few tokens, and what became of the packed file.
-fn run(model: &Path, options: LoaderOptions) -> (Vec<f32>, PackedCache) {
-    let file = ModelFile::open(model).unwrap();
-    let compute = Compute::new(2).unwrap();
-    let mut loader = Loader::new(&file, &compute, options);
-    let model = Registry::default().build(&mut loader).unwrap();
-    let packed = loader.finish_packed();
-    let mut cache = model.config().new_cache(KvType::F16, None);
-    let mut batch = Batch::default();
-    batch.push(cache.add(), &[1, 2, 3, 5, 8], Wanted::All);
-    let mut scratch = Scratch::new();
-    model
-        .forward(&compute, &batch, &mut cache, &mut scratch)
-        .unwrap();
-    (scratch.logits().iter().copied().collect(), packed)
-}
-
-fn with_cache(path: &Path) -> LoaderOptions {
-    LoaderOptions {
-        packed_cache: Some(path.to_owned()),
-        ..LoaderOptions::default()
-    }
-}
 
 fn is_written(packed: &PackedCache) -> bool {
     matches!(packed, PackedCache::Written(_))

@@ -1,0 +1,130 @@
+//! Where weights are changes no bit of what a model computes, and a file that is changed meanwhile is an error.
+
+use crate::common::{golden, run, tiny, with_cache};
+use dino_core::CoreError;
+use dino_kernels::{Compute, KvType};
+use dino_models::arch::{Loader, LoaderOptions, Registry};
+use dino_models::format::ModelFile;
+use dino_models::packed_file::PackedCache;
+use dino_models::{Batch, ModelError, Residency, Scratch, Wanted};
+use std::path::Path;
+
+fn placed(residency: Residency, path: &Path) -> LoaderOptions {
+    LoaderOptions {
+        residency,
+        ..with_cache(path)
+    }
+}
+
+#[test]
+fn all_places_give_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["gqa", "quantized", "untied_f32"] {
+        let (expected, _) = run(&tiny(name), LoaderOptions::default());
+        let path = folder.path().join(name);
+        let streamed = Residency::Streamed { budget: 400_000 };
+        // The first of them writes the file and is run from it at once.
+        for residency in [
+            streamed,
+            Residency::Mapped,
+            streamed,
+            Residency::Resident,
+            Residency::Auto,
+        ] {
+            let (found, packed) = run(&tiny(name), placed(residency, &path));
+            assert!(
+                matches!(packed, PackedCache::Written(_) | PackedCache::Used(_)),
+                "{packed:?}"
+            );
+            assert_eq!(found, expected, "{name} {residency:?}");
+        }
+        let options = LoaderOptions {
+            read_tensors: true,
+            ..LoaderOptions::default()
+        };
+        assert_eq!(
+            run(&tiny(name), options).0,
+            expected,
+            "{name} by ordinary reads"
+        );
+    }
+}
+
+#[test]
+fn layers_that_come_and_go_give_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, path) = (
+        golden("tiny_architectures/gemma3.gguf"),
+        folder.path().join("packed"),
+    );
+    let (expected, _) = run(&model, with_cache(&path));
+    let streamed = |budget| placed(Residency::Streamed { budget }, &path);
+    let file = ModelFile::open(&model).unwrap();
+    let compute = Compute::new(1).unwrap();
+    let built = Registry::default().build(&mut Loader::new(&file, &compute, streamed(0)));
+    let Err(ModelError::BudgetTooSmall { needed, .. }) = built.map(drop) else {
+        panic!("no budget at all is too small");
+    };
+    // A quarter is left to keys and values.
+    let least = needed * 4 / 3 + 4;
+    let whole = std::fs::metadata(&path).unwrap().len() as usize;
+    assert!(
+        least < whole / 2,
+        "{least} of {whole} bytes: most layers come and go"
+    );
+    for budget in [least, least + whole / 4, 4 * whole] {
+        assert_eq!(run(&model, streamed(budget)).0, expected, "{budget}");
+    }
+}
+
+#[test]
+fn a_budget_that_is_too_small_says_what_would_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = ModelFile::open(tiny("gqa")).unwrap();
+    let compute = Compute::new(1).unwrap();
+    let options = placed(
+        Residency::Streamed { budget: 1000 },
+        &folder.path().join("packed"),
+    );
+    let built = Registry::default().build(&mut Loader::new(&file, &compute, options));
+    match built.map(drop) {
+        Err(ModelError::BudgetTooSmall {
+            budget: 1000,
+            needed,
+        }) => assert!(needed > 10_000),
+        other => panic!("expected a budget that is too small, found {other:?}"),
+    }
+    // Nothing half-written stays.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_packed_file_that_is_cut_while_it_is_in_use_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("packed");
+    run(&tiny("gqa"), with_cache(&path));
+    let file = ModelFile::open(tiny("gqa")).unwrap();
+    let compute = Compute::new(1).unwrap();
+    let options = placed(Residency::Mapped, &path);
+    let model = Registry::default()
+        .build(&mut Loader::new(&file, &compute, options))
+        .unwrap();
+    let mut cache = model.config().new_cache(KvType::F16, None);
+    let mut batch = Batch::default();
+    let sequence = cache.add();
+    batch.push(sequence, &[1, 2, 3], Wanted::Last);
+    let mut scratch = Scratch::new();
+    model
+        .forward(&compute, &batch, &mut cache, &mut scratch)
+        .unwrap();
+    let packed = std::fs::File::options().write(true).open(&path).unwrap();
+    packed.set_len(5000).unwrap();
+    let error = model
+        .forward(&compute, &batch, &mut cache, &mut scratch)
+        .unwrap_err();
+    assert!(
+        matches!(&error, ModelError::Core(CoreError::FileChanged { path: found }) if *found == path),
+        "{error}"
+    );
+    assert_eq!(cache.len(sequence).unwrap(), 3, "as long as before");
+}

@@ -1,0 +1,118 @@
+//! Decides where the weights of a model will be, and how long its texts may become.
+
+use std::path::{Path, PathBuf};
+
+use dino_models::format::ModelFile;
+use dino_models::{Config, Residency};
+
+use super::memory;
+
+/// Of the memory that is there, the share that a model takes at most without being asked: others need some too.
+const SHARE: f64 = 0.9;
+/// Of a budget, the share that the cache of past tokens may take, and that weights leave to it.
+const CACHE_SHARE: usize = 4;
+/// Fewer tokens of context than this are not worth a model.
+const LEAST_CONTEXT: usize = 256;
+
+/// Where the weights will be, and the packed file if they need one.
+#[derive(Debug, PartialEq)]
+pub(super) struct Placement {
+    pub(super) residency: Residency,
+    pub(super) packed_cache: Option<PathBuf>,
+}
+
+/// What `asked` means for `file`. A budget is what the model may take, weights and cache together.
+pub(super) fn place(
+    asked: Residency,
+    budget: Option<usize>,
+    packed_cache: Option<PathBuf>,
+    file: &ModelFile,
+) -> Placement {
+    let weights: usize = file
+        .weights
+        .iter()
+        .map(|tensor| tensor.storage().len())
+        .sum();
+    let residency = match (asked, budget.or_else(room)) {
+        (Residency::Auto, Some(room)) if weights + room / CACHE_SHARE > room => {
+            Residency::Streamed { budget: room }
+        }
+        (asked, _) => asked,
+    };
+    let needs_file = matches!(residency, Residency::Mapped | Residency::Streamed { .. });
+    Placement {
+        residency,
+        packed_cache: packed_cache.or_else(|| needs_file.then(|| beside(&file.path))),
+    }
+}
+
+fn room() -> Option<usize> {
+    memory::available().map(|bytes| (bytes as f64 * SHARE) as usize)
+}
+
+/// The packed file of a model that names none: `model.gguf.packed`.
+fn beside(model: &Path) -> PathBuf {
+    let mut name = model.file_name().unwrap_or_default().to_owned();
+    name.push(".packed");
+    model.with_file_name(name)
+}
+
+/// The context of a model that was given none: what it was trained for, or what the memory holds if that is less.
+pub(super) fn context_length(
+    config: &Config,
+    bytes_per_token: usize,
+    budget: Option<usize>,
+) -> usize {
+    let room = match budget {
+        Some(budget) => Some(budget / CACHE_SHARE),
+        None => room(),
+    };
+    let fits = room.and_then(|room| room.checked_div(bytes_per_token));
+    let trained = config.context_length;
+    fits.map_or(trained, |fits| trained.min(fits.max(LEAST_CONTEXT)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tiny() -> ModelFile {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny");
+        ModelFile::open(folder.join("gqa.gguf")).unwrap()
+    }
+
+    #[test]
+    fn what_fits_stays_and_what_does_not_is_streamed_from_a_file_beside_the_model() {
+        let file = tiny();
+        let whole = place(Residency::Auto, Some(1 << 30), None, &file);
+        assert_eq!(
+            whole,
+            Placement {
+                residency: Residency::Auto,
+                packed_cache: None
+            }
+        );
+        let streamed = place(Residency::Auto, Some(1 << 17), None, &file);
+        assert_eq!(streamed.residency, Residency::Streamed { budget: 1 << 17 });
+        let beside = streamed.packed_cache.unwrap();
+        assert!(
+            beside.ends_with("tests/golden/tiny/gqa.gguf.packed"),
+            "{}",
+            beside.display()
+        );
+        let mapped = place(Residency::Mapped, None, Some("here".into()), &file);
+        assert_eq!(mapped.packed_cache, Some("here".into()));
+    }
+
+    #[test]
+    fn the_context_is_what_memory_holds() {
+        let config = Config {
+            context_length: 8192,
+            ..Config::default()
+        };
+        assert_eq!(context_length(&config, 1000, Some(1 << 30)), 8192);
+        assert_eq!(context_length(&config, 1000, Some(8_000_000)), 2000);
+        assert_eq!(context_length(&config, 1000, Some(1000)), LEAST_CONTEXT);
+        assert_eq!(context_length(&config, 0, Some(1000)), 8192);
+    }
+}

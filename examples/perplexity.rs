@@ -3,21 +3,24 @@
 //! ```sh
 //! cargo run --release --example perplexity -- --file text.txt
 //! cargo run --release --example perplexity -- --model model.gguf --file text.txt --ctx 512 --json
+//! cargo run --release --example perplexity -- --model small.gguf --kl-base model-f16.gguf --file text.txt
 //! ```
 //!
 //! The text is cut into chunks of `--ctx` tokens. The first token of a chunk is replaced by the one that begins a text,
 //! where the model wants one, and the second half of the chunk is scored, so that every scored token has seen at least
 //! half a context. Perplexity is `exp` of the mean negative log-likelihood; its error is the standard error of that
-//! mean, propagated.
+//! mean, propagated. With `--kl-base` a second model, the one that the first was made from, reads the same text beside it,
+//! and what both make of each token is compared.
 
 use std::error::Error;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use dino_llm::evaluate::{Divergence, Estimate, Summary, compare};
 use dino_llm::{EncodeOptions, Generator, KvType, Model, default_model};
 use serde_json::json;
 
@@ -30,6 +33,9 @@ struct Arguments {
     /// The model file; a small default model if missing, which is fetched once.
     #[arg(short, long, value_name = "FILE")]
     model: Option<PathBuf>,
+    /// The model to compare with: the one that this was quantized from.
+    #[arg(long, value_name = "FILE")]
+    kl_base: Option<PathBuf>,
     /// Tokens of a chunk.
     #[arg(short, long, value_name = "TOKENS", default_value_t = 512, value_parser = clap::value_parser!(u32).range(8..))]
     ctx: u32,
@@ -73,17 +79,22 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let context = arguments.ctx as usize;
     let text = fs::read_to_string(&arguments.file)
         .map_err(|error| format!("{}: {error}", arguments.file.display()))?;
-    let model = load(arguments, context)?;
+    let model = load(arguments, &model_path(arguments.model.as_ref())?, context)?;
     let chunks = chunks(&model, &text, context)?;
     let count = arguments
         .chunks
         .unwrap_or(usize::MAX)
         .clamp(1, chunks.len());
+    if let Some(base) = &arguments.kl_base {
+        let base = load(arguments, base, context)?;
+        return compare_models(arguments, &base, &model, &chunks[..count]);
+    }
     let (mut generator, mut score) = (Generator::new(&model), Score::default());
     let started = Instant::now();
     for (index, chunk) in chunks[..count].iter().enumerate() {
         score_chunk(&mut generator, chunk, &mut score)?;
-        show_progress(index + 1, count, started, &score);
+        let shown = format!("PPL = {:.4}", score.perplexity());
+        show_progress(index + 1, count, started, &shown);
     }
     let (perplexity, error) = (score.perplexity(), score.error());
     if arguments.json {
@@ -107,8 +118,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn load(arguments: &Arguments, context: usize) -> Result<Model, Box<dyn Error>> {
-    let path = model_path(arguments.model.as_ref())?;
+fn load(arguments: &Arguments, path: &Path, context: usize) -> Result<Model, Box<dyn Error>> {
     let mut builder = Model::builder()
         .threads(arguments.threads)
         .context_length(context);
@@ -122,6 +132,79 @@ fn load(arguments: &Arguments, context: usize) -> Result<Model, Box<dyn Error>> 
         arguments.cache_type_v.unwrap_or(cache),
     );
     Ok(builder.load(path)?)
+}
+
+/// Runs both models side by side over the chunks.
+fn compare_models(
+    arguments: &Arguments,
+    base: &Model,
+    model: &Model,
+    chunks: &[Vec<u32>],
+) -> Result<(), Box<dyn Error>> {
+    let (theirs, ours) = (base.config().vocabulary, model.config().vocabulary);
+    if theirs != ours {
+        let message =
+            format!("the base has a vocabulary of {theirs} tokens, the model one of {ours}");
+        return Err(message.into());
+    }
+    let mut generators = [base, model].map(Generator::new);
+    let [base, other] = &mut generators;
+    let mut divergence = Divergence::default();
+    let started = Instant::now();
+    for (index, chunk) in chunks.iter().enumerate() {
+        compare(base, other, chunk, chunk.len() / 2, &mut divergence)?;
+        let shown = format!("KL = {:.5}", divergence.mean_kl());
+        show_progress(index + 1, chunks.len(), started, &shown);
+    }
+    let summary = divergence.summary();
+    if arguments.json {
+        println!("{:#}", as_json(&summary));
+    } else {
+        print_summary(&summary);
+    }
+    Ok(())
+}
+
+fn as_json(summary: &Summary) -> serde_json::Value {
+    let estimate = |estimate: Estimate| json!({ "value": estimate.value, "error": estimate.error });
+    json!({
+        "scored_tokens": summary.tokens,
+        "base_perplexity": estimate(summary.base_perplexity),
+        "perplexity": estimate(summary.perplexity),
+        "perplexity_ratio": estimate(summary.ratio),
+        "mean_kl": estimate(summary.mean_kl),
+        "median_kl": summary.median_kl,
+        "kl_99.9": summary.kl_999,
+        "greatest_kl": summary.greatest_kl,
+        "same_top": estimate(summary.same_top),
+        "probability_change": summary.probability_change,
+    })
+}
+
+fn print_summary(summary: &Summary) {
+    let show = |what: &str, Estimate { value, error }: Estimate| {
+        println!("{what:24} {value:10.5} +/- {error:.5}");
+    };
+    show("PPL of the base", summary.base_perplexity);
+    show("PPL", summary.perplexity);
+    show("PPL / PPL of the base", summary.ratio);
+    show("mean KL divergence", summary.mean_kl);
+    println!("{:24} {:10.5}", "median KL divergence", summary.median_kl);
+    println!("{:24} {:10.5}", "99.9 % KL divergence", summary.kl_999);
+    println!(
+        "{:24} {:10.5}",
+        "greatest KL divergence", summary.greatest_kl
+    );
+    let percent = |x: Estimate| Estimate {
+        value: 100.0 * x.value,
+        error: 100.0 * x.error,
+    };
+    show("same most likely, %", percent(summary.same_top));
+    println!(
+        "{:24} {:10.5}",
+        "RMS change of p, %",
+        100.0 * summary.probability_change
+    );
 }
 
 /// The file that was asked for, else the default model, which is fetched if it is not there.
@@ -215,7 +298,7 @@ impl Score {
     }
 }
 
-fn show_progress(done: usize, count: usize, started: Instant, score: &Score) {
+fn show_progress(done: usize, count: usize, started: Instant, shown: &str) {
     const WIDTH: usize = 30;
     let mut stderr = io::stderr().lock();
     if !stderr.is_terminal() {
@@ -226,10 +309,9 @@ fn show_progress(done: usize, count: usize, started: Instant, score: &Score) {
     // A terminal that went away is no reason to stop.
     let _ = write!(
         stderr,
-        "\r[{}{}] {done}/{count}, PPL = {:.4}, {left:.0} s left\x1b[K{}",
+        "\r[{}{}] {done}/{count}, {shown}, {left:.0} s left\x1b[K{}",
         "#".repeat(filled),
         "-".repeat(WIDTH - filled),
-        score.perplexity(),
         if done == count { "\n" } else { "" },
     );
 }

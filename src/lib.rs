@@ -29,6 +29,7 @@
 //! * [`ChatSession`] keeps a conversation of [`Message`]s and renders it with the file's own [`ChatTemplate`]. An
 //!   [`OutputParser`] takes thoughts and calls of tools out of an answer.
 //! * [`SamplingParams`] says how tokens are chosen and when a text ends; a [`LogitsProcessor`] has the first word.
+//! * [`quantize`] makes files smaller, [`evaluate`] says what that costs.
 //! * [`default_model`] finds or fetches a small model to begin with.
 //!
 //! The crates below are re-exported: [`dino_models`] (file formats, tokenizers, architectures, the forward pass),
@@ -47,10 +48,12 @@ mod chat;
 pub mod default_model;
 mod engine;
 mod error;
+pub mod evaluate;
 mod generator;
 #[cfg(feature = "grammar")]
 mod grammar;
 mod model;
+pub mod quantize;
 mod sampling;
 mod stop;
 

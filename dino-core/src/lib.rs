@@ -25,7 +25,7 @@ mod tensor;
 
 pub use dtype::DType;
 pub use error::CoreError;
-pub use observe::Observe;
+pub use observe::{Observe, WeightPlace};
 pub use requantize::Requantize;
 pub use storage::Storage;
 pub use tensor::Tensor;

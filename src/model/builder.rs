@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use dino_core::Requantize;
+use dino_core::{Observe, Requantize};
 use dino_kernels::{Compute, Isa, Kernels, KvType, KvTypes, ThreadPool};
 use dino_models::arch::{Architecture, LoadProgress, Loader, LoaderOptions, Registry};
 use dino_models::format::ModelFile;
@@ -165,6 +165,14 @@ impl ModelBuilder {
     #[must_use]
     pub fn mmap(mut self, mmap: bool) -> Self {
         self.options.read_tensors = !mmap;
+        self
+    }
+
+    /// Shows an observer what goes into the linear layers while the model runs, such as a
+    /// [`Collector`](dino_quant::calibration::Collector).
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observe>) -> Self {
+        self.options.observer = Some(observer);
         self
     }
 

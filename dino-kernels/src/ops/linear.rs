@@ -43,6 +43,11 @@ impl<'a> LinearInput<'a> {
     pub(super) fn tokens(&self) -> usize {
         self.rows.nrows()
     }
+
+    /// The rows before any rounding.
+    pub fn rows(&self) -> ArrayView2<'a, f32> {
+        self.rows
+    }
 }
 
 /// One layer's weight, and where its result goes.

@@ -6,8 +6,10 @@ use crate::format::{Metadata, ModelFile, Weights};
 use crate::packed_file::{PackedCache, PackedStore};
 use crate::{ModelError, Residency};
 use dino_core::storage::Arena;
-use dino_core::{DType, Requantize, Storage, Tensor};
+use dino_core::{DType, Observe, Requantize, Storage, Tensor, WeightPlace};
 use dino_kernels::{Compute, PackedWeight};
+use ndarray::ArrayView2;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,6 +30,8 @@ pub struct LoaderOptions {
     pub residency: Residency,
     /// Whether the bytes of tensors are read by ordinary reads rather than through the map of the file.
     pub read_tensors: bool,
+    /// Sees what goes into the linear layers while the model runs.
+    pub observer: Option<Arc<dyn Observe>>,
     /// Is told after each weight how far loading is.
     pub on_progress: Option<Arc<dyn Fn(LoadProgress) + Send + Sync>>,
 }
@@ -48,6 +52,36 @@ pub struct Linear {
     pub weight: PackedWeight,
     /// `[out_features]`.
     pub bias: Option<Vec<f32>>,
+    /// Who wants to see the layer's input, if anybody does.
+    pub watch: Option<Watch>,
+}
+
+/// An observer of one weight's input.
+#[derive(Clone)]
+pub struct Watch {
+    weight: Arc<str>,
+    /// Which matrix of the weight, and how many it has.
+    matrix: usize,
+    matrices: usize,
+    observer: Arc<dyn Observe>,
+}
+
+impl Watch {
+    /// Shows the input of the layer, `[tokens, in_features]`.
+    pub fn show(&self, rows: ArrayView2<'_, f32>) {
+        let place = WeightPlace {
+            name: &self.weight,
+            matrix: self.matrix,
+            matrices: self.matrices,
+        };
+        self.observer.linear_input(place, rows);
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Watch").field(&self.weight).finish()
+    }
 }
 
 /// What an architecture builds its model from: lookups that check shapes and record what was used.
@@ -129,7 +163,12 @@ impl<'a> Loader<'a> {
         let tensor = format!("{name}.weight");
         let weight = self.pack(self.file.weights.expect(&tensor, &shape)?)?;
         let bias = self.bias(name, shape[0], bias)?;
-        Ok(Linear { weight, bias })
+        let watch = self.watch(&tensor);
+        Ok(Linear {
+            weight,
+            bias,
+            watch,
+        })
     }
 
     /// The linear layers without bias whose weights are the matrices of one tensor, `name.weight`, of `shape`: `[layers,
@@ -141,7 +180,16 @@ impl<'a> Loader<'a> {
         let tensor = (self.file.weights).expect(&format!("{name}.weight"), &shape)?;
         let layers = (0..shape[0]).map(|index| {
             let weight = self.pack(&tensor.index(index)?)?;
-            Ok(Linear { weight, bias: None })
+            let watch = self.watch(tensor.name()).map(|watch| Watch {
+                matrix: index,
+                matrices: shape[0],
+                ..watch
+            });
+            Ok(Linear {
+                weight,
+                bias: None,
+                watch,
+            })
         });
         layers.collect()
     }
@@ -170,10 +218,27 @@ impl<'a> Loader<'a> {
             let part = Tensor::new(format!("{tensor_name}[{index}]"), dtype, &shape, storage)?;
             let weight = self.pack(&part)?;
             let bias = biases.as_mut().map(|all| all.drain(..rows).collect());
-            layers.push(Linear { weight, bias });
+            // All parts have one input, which is shown once.
+            let watch = (index == 0).then(|| self.watch(&tensor_name)).flatten();
+            layers.push(Linear {
+                weight,
+                bias,
+                watch,
+            });
             start += bytes;
         }
         Ok(layers.try_into().expect("as many layers as sizes"))
+    }
+
+    /// Who wants to see the input of the weight with this name, if anybody does.
+    pub fn watch(&self, weight: &str) -> Option<Watch> {
+        let observer = self.options.observer.as_ref();
+        observer.map(|observer| Watch {
+            weight: weight.into(),
+            matrix: 0,
+            matrices: 1,
+            observer: Arc::clone(observer),
+        })
     }
 
     /// The bias of the linear layer `layer`, of `len` values.

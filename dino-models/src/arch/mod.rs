@@ -45,7 +45,7 @@ pub use gpt_neox::GptNeoX;
 pub use gpt2::Gpt2;
 pub use granite::{Granite, GraniteMoe};
 pub use llama::Llama;
-pub use loader::{Linear, LoadProgress, Loader, LoaderOptions};
+pub use loader::{Linear, LoadProgress, Loader, LoaderOptions, Watch};
 pub use olmo2::Olmo2;
 pub use olmoe::Olmoe;
 pub use parts::{Bias, Biases, FeedForward, Matrices, Norm, Norms, QkNorm, Window, WindowLayers};

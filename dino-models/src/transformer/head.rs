@@ -72,6 +72,9 @@ impl Transformer {
         } = buffers;
         let bias = self.head_bias.as_deref();
         let rows = normed.view();
+        if let Some(watch) = &self.head_watch {
+            watch.show(rows);
+        }
         let whole_blocks = rows.ncols().is_multiple_of(32);
         if self.precise || !self.head.dtype().is_quantized() || !whole_blocks {
             let store = ops::Linear::store(&self.head, bias, logits);

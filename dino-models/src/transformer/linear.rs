@@ -55,8 +55,12 @@ impl<'a> Job<'a> {
         })
     }
 
-    fn run(self) -> ops::Linear<'a> {
+    /// The job as it is to be run on `input`, which is shown to whom it may interest.
+    fn run(self, input: &LinearInput<'_>) -> ops::Linear<'a> {
         let Self { layer, output, add } = self;
+        if let Some(watch) = &layer.watch {
+            watch.show(input.rows());
+        }
         let run = if add {
             ops::Linear::add
         } else {
@@ -69,12 +73,12 @@ impl<'a> Job<'a> {
 impl Context<'_> {
     /// Runs linear layers that share their input, as one parallel region.
     pub(super) fn linear<const N: usize>(&self, input: LinearInput<'_>, jobs: [Job<'_>; N]) {
-        ops::linear(self.compute, input, &jobs.map(Job::run));
+        ops::linear(self.compute, input, &jobs.map(|job| job.run(&input)));
     }
 
     /// Runs linear layers, each with an input of its own, as one parallel region.
     pub(super) fn linear_each<'a>(&self, jobs: impl Iterator<Item = (LinearInput<'a>, Job<'a>)>) {
-        let jobs: Vec<_> = jobs.map(|(input, job)| (input, job.run())).collect();
+        let jobs: Vec<_> = jobs.map(|(input, job)| (input, job.run(&input))).collect();
         ops::linear_each(self.compute, &jobs);
     }
 

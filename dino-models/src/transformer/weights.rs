@@ -4,7 +4,7 @@ use super::attention::Attention;
 use super::feed_forward::FeedForward;
 use super::norm::Norm;
 use super::rotation::Rotation;
-use crate::arch::{Loader, Spec};
+use crate::arch::{Loader, Spec, Watch};
 use crate::causal_lm::Config;
 use crate::residency::Window;
 use crate::{ModelError, Residency};
@@ -32,6 +32,8 @@ pub struct Transformer {
     pub(super) head: PackedWeight,
     /// `[vocabulary]`.
     pub(super) head_bias: Option<Vec<f32>>,
+    /// Who wants to see what goes into it.
+    pub(super) head_watch: Option<Watch>,
 }
 
 /// The weights of one layer.
@@ -74,10 +76,11 @@ impl Transformer {
         let norm = Norm::load(spec.norm, loader, "output_norm", spec.hidden)?;
         // Without a head of its own, a model uses the embedding table for it.
         let (head, embedding) = match loader.weights().maybe_expect("output.weight", &shape)? {
-            Some(head) => (loader.pack(head)?, Some(table.clone())),
-            None => (loader.pack(table)?, None),
+            Some(head) => (head, Some(table.clone())),
+            None => (table, None),
         };
         let head_bias = loader.bias("output", vocabulary, spec.biases.head)?;
+        let (head, head_watch) = (loader.pack(head)?, loader.watch(head.name()));
         let tables = [&embedding, &positions].into_iter().flatten();
         let tables = tables.map(|table| table.storage().clone());
         let config = Config {
@@ -112,6 +115,7 @@ impl Transformer {
             norm,
             head,
             head_bias,
+            head_watch,
         })
     }
 }

@@ -1,0 +1,241 @@
+//! From a file to a smaller one.
+
+use std::fmt;
+use std::path::Path;
+
+use dino_core::{DType, Tensor};
+use dino_models::format::gguf::{TensorInfo, Writer};
+use dino_models::format::{Metadata, ModelFile};
+use dino_quant::calibration::Calibration;
+use dino_quant::encode_tensor;
+use dino_quant::plan::{Plan, TensorFacts};
+
+use super::{QuantizeError, Report, TensorReport};
+use crate::CancelToken;
+
+/// The version of the block formats that files state: ggml's second.
+const QUANTIZATION_VERSION: u32 = 2;
+
+/// What a plan needs to know of the tensors of a file.
+pub fn tensor_facts(file: &ModelFile) -> Vec<TensorFacts> {
+    let facts = |tensor: &Tensor| TensorFacts {
+        name: tensor.name().into(),
+        shape: tensor.shape().to_vec(),
+        dtype: tensor.dtype(),
+    };
+    file.weights.iter().map(facts).collect()
+}
+
+/// How far a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// The tensor that comes next.
+    pub tensor: &'a str,
+    /// Weights that are done.
+    pub done: u64,
+    /// Weights that there are.
+    pub total: u64,
+}
+
+/// Who is told how far a file is.
+type Reporter<'a> = Box<dyn FnMut(Progress<'_>) + 'a>;
+
+/// Writes a file whose tensors are stored by a plan.
+///
+/// One tensor is in memory at a time. The result is written beside its place and takes it when it is complete and on the
+/// disk; whatever happens before, nothing is left of it, and the source is only read.
+pub struct FileQuantizer<'a> {
+    file: &'a ModelFile,
+    plan: &'a Plan,
+    calibration: Option<&'a Calibration>,
+    file_type: Option<u32>,
+    cancel: CancelToken,
+    on_progress: Option<Reporter<'a>>,
+}
+
+impl fmt::Debug for FileQuantizer<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("FileQuantizer")
+            .field("file", &self.file.path)
+            .field("plan", &self.plan.name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> FileQuantizer<'a> {
+    /// Stores the tensors of `file` as `plan` says, and the others as they are.
+    pub fn new(file: &'a ModelFile, plan: &'a Plan) -> Self {
+        Self {
+            file,
+            plan,
+            calibration: None,
+            file_type: None,
+            cancel: CancelToken::new(),
+            on_progress: None,
+        }
+    }
+
+    /// Makes the errors small where they matter.
+    #[must_use]
+    pub fn calibration(self, calibration: &'a Calibration) -> Self {
+        Self {
+            calibration: Some(calibration),
+            ..self
+        }
+    }
+
+    /// The number that the file gives as `general.file_type`, such as a
+    /// [`Preset::file_type`](dino_quant::plan::Preset::file_type).
+    #[must_use]
+    pub fn file_type(self, file_type: u32) -> Self {
+        Self {
+            file_type: Some(file_type),
+            ..self
+        }
+    }
+
+    /// Gives up when this is cancelled; looked at between tensors.
+    #[must_use]
+    pub fn cancel(self, cancel: CancelToken) -> Self {
+        Self { cancel, ..self }
+    }
+
+    /// Calls `report` before each tensor.
+    #[must_use]
+    pub fn on_progress(self, report: impl FnMut(Progress<'_>) + 'a) -> Self {
+        Self {
+            on_progress: Some(Box::new(report)),
+            ..self
+        }
+    }
+
+    /// Writes the file `output`.
+    ///
+    /// # Errors
+    /// [`QuantizeError::SameFile`] if that is the source; [`QuantizeError::UnknownTensor`] if the plan is another model's;
+    /// [`QuantizeError::Tensor`] if a value cannot be stored, such as one that is not finite; [`QuantizeError::Format`] if
+    /// the file cannot be written; [`QuantizeError::Cancelled`].
+    pub fn write(mut self, output: impl AsRef<Path>) -> Result<Report, QuantizeError> {
+        let output = output.as_ref();
+        self.check(output)?;
+        let tensors: Vec<&Tensor> = self.file.weights.iter().collect();
+        let infos = tensors.iter().map(|tensor| TensorInfo {
+            name: tensor.name().into(),
+            dtype: self.target(tensor),
+            shape: tensor.shape().to_vec(),
+        });
+        let metadata = self.metadata();
+        let mut writer = Writer::create(output, &metadata, &infos.collect::<Vec<_>>())?;
+        let total = tensors.iter().map(|tensor| tensor.len() as u64).sum();
+        let (mut report, mut done) = (Report::default(), 0);
+        for tensor in tensors {
+            if self.cancel.is_cancelled() {
+                return Err(QuantizeError::Cancelled);
+            }
+            if let Some(report) = &mut self.on_progress {
+                let tensor = tensor.name();
+                report(Progress {
+                    tensor,
+                    done,
+                    total,
+                });
+            }
+            report.tensors.push(self.write_tensor(tensor, &mut writer)?);
+            tensor.storage().release();
+            done += tensor.len() as u64;
+        }
+        writer.finish()?;
+        Ok(report)
+    }
+
+    fn check(&self, output: &Path) -> Result<(), QuantizeError> {
+        let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {
+            (Ok(a), Ok(b)) => a == b,
+            _ => false,
+        };
+        if same(output, &self.file.path) {
+            return Err(QuantizeError::SameFile {
+                file: output.into(),
+            });
+        }
+        let mut names = self.plan.iter().map(|(name, _)| name);
+        match names.find(|name| !self.file.weights.contains(name)) {
+            None => Ok(()),
+            Some(tensor) => Err(QuantizeError::UnknownTensor {
+                file: self.file.path.clone(),
+                tensor: tensor.into(),
+            }),
+        }
+    }
+
+    fn target(&self, tensor: &Tensor) -> DType {
+        self.plan.get(tensor.name()).unwrap_or(tensor.dtype())
+    }
+
+    fn write_tensor(
+        &self,
+        tensor: &Tensor,
+        writer: &mut Writer,
+    ) -> Result<TensorReport, QuantizeError> {
+        let target = self.target(tensor);
+        let mut report = TensorReport {
+            name: tensor.name().into(),
+            shape: tensor.shape().to_vec(),
+            from: tensor.dtype(),
+            to: target,
+            bytes_before: tensor.storage().len() as u64,
+            bytes: tensor.storage().len() as u64,
+            loss: None,
+            weighted: false,
+        };
+        if target == tensor.dtype() {
+            writer.tensor(tensor.storage().as_slice())?;
+            return Ok(report);
+        }
+        let importance = self
+            .calibration
+            .and_then(|calibration| calibration.importance(tensor.name()));
+        let encoded = encode_tensor(tensor, target, importance.as_deref());
+        let encoded = encoded.map_err(|source| QuantizeError::Tensor {
+            file: self.file.path.clone(),
+            tensor: tensor.name().into(),
+            source,
+        })?;
+        writer.tensor(encoded.bytes.as_slice())?;
+        report.bytes = encoded.bytes.as_slice().len() as u64;
+        report.loss = Some(encoded.loss);
+        report.weighted = importance.is_some();
+        Ok(report)
+    }
+
+    /// The source's, with what is said of the quantization; without what was said of its split.
+    fn metadata(&self) -> Metadata {
+        let mut metadata = copied(&self.file.metadata);
+        metadata.insert("general.quantization_version", QUANTIZATION_VERSION);
+        if let Some(file_type) = self.file_type {
+            metadata.insert("general.file_type", file_type);
+        }
+        metadata.insert("dino.quantize.plan", self.plan.to_json());
+        if let Some(calibration) = self.calibration {
+            metadata.insert("quantize.imatrix.dataset", calibration.datasets.join(", "));
+            metadata.insert(
+                "quantize.imatrix.entries_count",
+                calibration.inputs.len() as u32,
+            );
+            metadata.insert("quantize.imatrix.chunks_count", calibration.chunks as u32);
+        }
+        metadata
+    }
+}
+
+/// All keys but those of a split, which the result is not.
+pub(super) fn copied(metadata: &Metadata) -> Metadata {
+    let mut copy = Metadata::new(metadata.file());
+    for (key, value) in metadata.iter() {
+        if !key.starts_with("split.") {
+            copy.insert(key, value.clone());
+        }
+    }
+    copy
+}

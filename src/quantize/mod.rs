@@ -1,0 +1,31 @@
+//! Files made smaller: a model file in, a plan or a size, a GGUF file out.
+//!
+//! ```no_run
+//! use dino_llm::dino_models::format::ModelFile;
+//! use dino_llm::dino_quant::plan::{Preset, Rules};
+//! use dino_llm::quantize::{FileQuantizer, tensor_facts};
+//!
+//! let file = ModelFile::open("model-f16.gguf")?;
+//! let (plan, fallbacks) = Rules::new(Preset::Q4_K_M).plan(&tensor_facts(&file));
+//! let report = FileQuantizer::new(&file, &plan).write("model-q4_k_m.gguf")?;
+//! println!("{:.2} bits a weight, {} tensors fell back", report.bits_per_weight(), fallbacks.len());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Encoders and plans are [`dino_quant`](crate::dino_quant)'s, files [`dino_models`](crate::dino_models)'s; here they meet.
+//! [`Calibrator`] runs a text through a model to find out which weights matter, [`read_imatrix`] takes what llama.cpp found
+//! out, and [`Sensitivity`] measures which tensors matter, for the best plan of a size.
+
+mod calibrate;
+mod error;
+mod file;
+mod imatrix;
+mod report;
+mod sensitivity;
+
+pub use calibrate::Calibrator;
+pub use error::QuantizeError;
+pub use file::{FileQuantizer, Progress, tensor_facts};
+pub use imatrix::{read_imatrix, write_imatrix};
+pub use report::{Report, TensorReport};
+pub use sensitivity::{Sensitivity, SensitivityOptions};

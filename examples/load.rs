@@ -5,8 +5,9 @@
 //! cargo run --release --example load -- --model model.gguf --requests 64 --parallel 16 --prefix 2000 --json
 //! ```
 //!
-//! It prints generated tokens a second both ways, how long first tokens and tokens after them took, and what a shared
-//! beginning saves the second request that has it. It also checks that each text is the same both ways.
+//! It prints generated tokens a second both ways, how long first tokens and tokens after them took, what a shared
+//! beginning saves the second request that has it, and what guessing ahead gains where the model repeats a passage and
+//! where it writes something new. It also checks that each text is the same both ways.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use dino_llm::{
-    Engine, EngineOptions, EngineStream, Generator, Model, Request, SamplingParams, default_model,
+    Engine, EngineOptions, EngineStream, Generator, Model, Request, SamplingParams, Speculation,
+    default_model,
 };
 use serde_json::{Value, json};
 
@@ -88,12 +90,14 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     let tokens = work.tokens() as f64;
     let shared = shared_beginning(&model, arguments)?;
-    let report = report(
+    let mut report = report(
         arguments,
         [tokens / best[0], tokens / best[1]],
         &mut latencies,
         shared,
     );
+    report["lookup_where_it_repeats"] = guessing_ahead(&model, REPEATS)?;
+    report["lookup_where_it_does_not"] = guessing_ahead(&model, NEW)?;
     print(&report, arguments.json);
     Ok(())
 }
@@ -203,6 +207,48 @@ fn shared_beginning(
         Ok(stream.into_completion()?.stats.time_to_first_token)
     };
     Ok(Some([ask()?, ask()?]))
+}
+
+/// A passage that the model goes on to repeat.
+const REPEATS: &str = "fn add(a: i32, b: i32) -> i32 {\n    a + b\n}\n\nfn sub(a: i32, b: i32) -> i32 {\n    a - b\n}\n\n\
+    fn mul(a: i32, b: i32) -> i32 {\n";
+/// A beginning of something new.
+const NEW: &str =
+    "In the spring of 1847 a young clockmaker left the valley where he was born, because";
+
+/// Tokens a second of one text with and without guesses from the prompt, and how many of these were right. The faster
+/// of two runs counts.
+fn guessing_ahead(model: &Model, prompt: &str) -> Result<Value, Box<dyn Error>> {
+    let params = SamplingParams {
+        ignore_eos: true,
+        repetition_penalty: 1.0,
+        ..SamplingParams::greedy().with_max_tokens(96)
+    };
+    let engine = Engine::new(model, EngineOptions::default())?;
+    let mut best = [0.0_f64; 2];
+    let mut texts = [String::new(), String::new()];
+    let mut guesses = (0, 0);
+    for _ in 0..2 {
+        for (guesses_ahead, best) in best.iter_mut().enumerate() {
+            let mut request = Request::new(prompt, &params);
+            if guesses_ahead == 1 {
+                request = request.speculation(Speculation::prompt_lookup());
+            }
+            let answer = engine.submit(request)?.into_completion()?;
+            *best = best.max(answer.stats.decode_tokens_per_second);
+            guesses = (answer.stats.drafted_tokens, answer.stats.accepted_tokens);
+            texts[guesses_ahead] = answer.text;
+        }
+    }
+    if texts[0] != texts[1] {
+        return Err("a text is another one with guesses than without".into());
+    }
+    Ok(json!({
+        "tokens_per_second": best[0],
+        "with_guesses": best[1],
+        "guessed": guesses.0,
+        "right": guesses.1,
+    }))
 }
 
 fn options(arguments: &Arguments) -> EngineOptions {

@@ -65,7 +65,7 @@ pub use chat::{
 };
 pub use engine::{
     Energy, EnergyMeter, Engine, EngineError, EngineMetrics, EngineOptions, EngineStream, Finished,
-    Histogram, MetricsSnapshot,
+    Histogram, MetricsSnapshot, Speculation,
 };
 pub use error::{Error, Result};
 pub use generator::{

@@ -36,6 +36,16 @@ pub enum EngineError {
         /// What the error said.
         message: String,
     },
+    /// A draft model has another vocabulary than the model.
+    #[error(
+        "the draft model's vocabulary has {found} tokens, the model's has {expected}: it has to be the same one"
+    )]
+    DraftVocabulary {
+        /// Tokens of the draft model.
+        found: usize,
+        /// Tokens of the model.
+        expected: usize,
+    },
     /// The system gave the engine no thread.
     #[error("the engine's thread cannot be started: {message}")]
     NoThread {

@@ -13,7 +13,7 @@ use super::metrics::EngineMetrics;
 use super::options::Limits;
 use super::record::Recorder;
 use super::worker::{Message, Worker};
-use super::{EngineError, EngineOptions, EngineStream};
+use super::{EngineError, EngineOptions, EngineStream, Speculation};
 use crate::generator::continuation::Continuation;
 use crate::{Completion, Model, Request, Result};
 
@@ -152,15 +152,32 @@ impl Engine {
         if self.0.is_closed.load(Ordering::Relaxed) {
             return Err(EngineError::Stopped.into());
         }
+        let speculation = check_speculation(model, request.speculation.clone())?;
         let arrival = self.0.arrivals.fetch_add(1, Ordering::Relaxed);
         let rank = (Reverse(request.priority), arrival);
         let continuation = Continuation::new(model, request, limits.context)?;
         let (sender, receiver) = channel();
         let stream = EngineStream::new(model, receiver, &continuation);
-        let job = Box::new(Job::new(continuation, rank, ticket, sender));
+        let mut job = Box::new(Job::new(continuation, rank, ticket, sender));
+        if let Some(speculation) = speculation {
+            job.speculate(&speculation);
+        }
         let posted = self.0.inbox.send(Message::Run(job));
         posted.map_err(|_| EngineError::Stopped)?;
         Ok(stream)
+    }
+}
+
+/// A model whose past cannot be taken back cannot try tokens; it does without guessing.
+fn check_speculation(
+    model: &Model,
+    speculation: Option<Speculation>,
+) -> Result<Option<Speculation>, EngineError> {
+    let expected = model.tokenizer().vocab_size();
+    let found = speculation.as_ref().and_then(Speculation::vocabulary);
+    match found {
+        Some(found) if found != expected => Err(EngineError::DraftVocabulary { found, expected }),
+        _ => Ok(speculation.filter(|_| model.config().can_rewind())),
     }
 }
 

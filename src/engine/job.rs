@@ -10,6 +10,7 @@ use dino_models::SequenceId;
 
 use super::channel::Sender;
 use super::error::EngineError;
+use super::speculate::{Speculation, Speculator, StepCost};
 use crate::generator::continuation::Continuation;
 use crate::generator::stats::Clock;
 use crate::{Error, FinishReason, Token, Usage};
@@ -22,8 +23,13 @@ pub(super) struct Job {
     times: Times,
     /// What it has in the cache while it runs.
     pub(super) place: Option<Place>,
-    /// Tokens that it runs in this step.
+    /// Tokens that it runs in this step, guessed ones among them.
     pub(super) rows: usize,
+    speculator: Option<Speculator>,
+    /// Tokens that this step guesses behind those that are certain.
+    pub(super) guess: Vec<u32>,
+    /// Tokens guessed so far, and those of them that were right.
+    guessed: (usize, usize),
     /// What came of this step.
     pub(super) step: Step,
     /// Joules that it took so far, where that is known.
@@ -83,6 +89,8 @@ pub(super) struct Step {
     pub(super) drawn: usize,
     /// How long the token before them was ago.
     pub(super) since_last_token: Option<Duration>,
+    /// Tokens guessed, and those of them that were right.
+    pub(super) guessed: (usize, usize),
 }
 
 /// What a stream is told.
@@ -121,6 +129,9 @@ impl Job {
             },
             place: None,
             rows: 0,
+            speculator: None,
+            guess: Vec::new(),
+            guessed: (0, 0),
             step: Step::default(),
             energy: None,
             span: tracing::debug_span!("request", number = rank.1, priority = rank.0.0),
@@ -153,20 +164,74 @@ impl Job {
         self.continuation.is_interrupted()
     }
 
-    /// Draws the next token and tells the stream. What the request's own code throws fails this job alone.
-    pub(super) fn draw(&mut self, logits: &mut [f32]) {
+    /// Lets it guess ahead.
+    pub(super) fn speculate(&mut self, speculation: &Speculation) {
+        self.speculator = Some(Speculator::new(speculation));
+    }
+
+    /// Guesses at most `most` tokens, if it has one token to run and wants to guess. A draft model that fails is not
+    /// asked again: the text does not depend on it.
+    pub(super) fn guess_ahead(&mut self, most: usize, cost: (&StepCost, usize)) {
+        self.guess.clear();
+        let most = most.min(self.continuation.left().saturating_sub(1));
+        let (1, Some(speculator)) = (self.unseen().len(), &mut self.speculator) else {
+            return;
+        };
+        let vocabulary = self.continuation.model().config().vocabulary;
+        match speculator.guess(self.continuation.ids(), most, cost) {
+            Ok(guess) => {
+                let known = guess
+                    .into_iter()
+                    .take_while(|&id| (id as usize) < vocabulary);
+                self.guess.extend(known);
+            }
+            Err(error) => {
+                let _inside = self.span.enter();
+                tracing::warn!(%error, "the draft model failed");
+                self.speculator = None;
+            }
+        }
+    }
+
+    /// Draws the next tokens, one from each row of logits, as long as what was guessed is what is drawn.
+    pub(super) fn draw(&mut self, rows: &mut [&mut [f32]]) {
+        let now = Instant::now();
+        let mut right = 0;
+        for (at, logits) in rows.iter_mut().enumerate() {
+            self.draw_one(logits);
+            let is_right = self.guess.get(at) == self.continuation.ids().last();
+            if self.has_ended() || !is_right {
+                break;
+            }
+            right += 1;
+        }
+        self.times.first_token.get_or_insert(now);
+        let last = self.times.last_token.replace(now);
+        self.step.since_last_token = last.map(|last| now - last);
+        if let (Some(speculator), false) = (&mut self.speculator, self.guess.is_empty()) {
+            speculator.learn(self.guess.len(), right);
+            self.step.guessed = (self.guess.len(), right);
+            self.guessed.0 += self.guess.len();
+            self.guessed.1 += right;
+        }
+        if let Some(place) = &mut self.place {
+            // The token drawn last has not been run.
+            place.seen = place.seen.min(self.continuation.ids().len() - 1);
+        }
+    }
+
+    /// Draws a token and tells the stream. What the request's own code throws fails this job alone.
+    fn draw_one(&mut self, logits: &mut [f32]) {
         let drawn = catch_unwind(AssertUnwindSafe(|| self.continuation.draw(logits)));
         let drawn = drawn.unwrap_or_else(|thrown| {
             let message = message(&*thrown);
             Err(EngineError::ProcessorPanicked { message }.into())
         });
-        let now = Instant::now();
-        self.times.first_token.get_or_insert(now);
-        let last = self.times.last_token.replace(now);
-        self.step.since_last_token = last.map(|last| now - last);
-        self.step.drawn += 1;
         match drawn {
-            Ok(token) => self.events.send(Event::Token(token, self.progress())),
+            Ok(token) => {
+                self.step.drawn += 1;
+                self.events.send(Event::Token(token, self.progress()));
+            }
             Err(error) => self.fail(error),
         }
     }
@@ -191,6 +256,12 @@ impl Job {
 
     pub(super) fn add_energy(&mut self, joules: f64) {
         *self.energy.get_or_insert(0.0) += joules;
+    }
+
+    /// Whether its next token can be drawn now.
+    pub(super) fn has_run_all(&self) -> bool {
+        let seen = self.place.map_or(0, |place| place.seen);
+        seen >= self.continuation.ids().len()
     }
 
     /// Whether it has drawn a token.
@@ -234,6 +305,7 @@ impl Job {
                 prompt: first_token - admitted,
                 decode: now - first_token,
                 energy: self.energy,
+                guessed: self.guessed,
             },
         }
     }

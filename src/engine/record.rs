@@ -97,6 +97,8 @@ impl Worker {
 fn record_job(counts: &mut MetricsSnapshot, job: &mut Job) {
     counts.prompt_tokens += job.step.prompt_tokens as u64;
     counts.generated_tokens += job.step.drawn as u64;
+    counts.drafted_tokens += job.step.guessed.0 as u64;
+    counts.accepted_tokens += job.step.guessed.1 as u64;
     if let Some(time) = job.step.since_last_token {
         let each = time / job.step.drawn.max(1) as u32;
         (0..job.step.drawn).for_each(|_| counts.time_per_output_token.record(each));

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use dino_models::{Scratch, Wanted};
 
@@ -16,26 +17,56 @@ impl Worker {
     pub(super) fn compose(&mut self) -> bool {
         let unseen: Vec<usize> = self.running.iter().map(|job| job.unseen().len()).collect();
         let rows = plan::share(&unseen, self.limits.batch_tokens);
+        let mut spare = self
+            .limits
+            .batch_tokens
+            .saturating_sub(rows.iter().sum::<usize>());
         self.batch.clear();
         let mut index = 0;
         while index < self.running.len() {
-            if !self.reserve(index, rows[index]) {
+            self.guess(index, spare);
+            spare -= self.running[index].guess.len();
+            if !self.reserve(index, rows[index] + self.running[index].guess.len()) {
                 continue;
             }
-            let (job, rows) = (&mut self.running[index], rows[index]);
-            job.rows = rows;
-            if let Some(place) = job.place {
-                let wanted = if rows == job.unseen().len() {
-                    Wanted::Last
-                } else {
-                    Wanted::Nothing
-                };
-                self.batch
-                    .push(place.sequence, &job.unseen()[..rows], wanted);
-            }
+            self.put(index, rows[index]);
             index += 1;
         }
         !self.batch.tokens().is_empty()
+    }
+
+    /// Lets a text guess ahead where it pays and pages are there.
+    fn guess(&mut self, index: usize, spare: usize) {
+        let texts = self.running.len();
+        let job = &mut self.running[index];
+        job.guess_ahead(spare, (&self.cost, texts));
+        if let (Some(place), false) = (job.place, job.guess.is_empty()) {
+            let rows = 1 + job.guess.len();
+            if self.cache.reserve(place.sequence, rows).is_err() {
+                job.guess.clear();
+            }
+        }
+    }
+
+    /// Puts a job's next `rows` tokens, and what it guesses behind them, into the batch.
+    fn put(&mut self, index: usize, rows: usize) {
+        let job = &mut self.running[index];
+        job.rows = rows + job.guess.len();
+        let Some(place) = job.place else {
+            return;
+        };
+        if !job.guess.is_empty() {
+            let tokens = [job.unseen(), &job.guess].concat();
+            self.batch.push(place.sequence, &tokens, Wanted::All);
+            return;
+        }
+        let wanted = if rows == job.unseen().len() {
+            Wanted::Last
+        } else {
+            Wanted::Nothing
+        };
+        self.batch
+            .push(place.sequence, &job.unseen()[..rows], wanted);
     }
 
     /// Makes sure of pages for a job's rows. Where there are none left, the job of the last rank gives up its own, which
@@ -65,13 +96,20 @@ impl Worker {
 
     /// Runs the batch and draws the tokens that come of it.
     pub(super) fn forward(&mut self) {
+        let started = Instant::now();
         let (model, cache, scratch) = (&self.model, &mut self.cache, &mut self.scratch);
         let pass = AssertUnwindSafe(|| {
             model
                 .language_model()
                 .forward(model.compute(), &self.batch, cache, scratch)
         });
-        match catch_unwind(pass) {
+        let passed = catch_unwind(pass);
+        // Steps without a prompt show what a row costs.
+        if self.batch.wanted().len() == self.batch.tokens().len() {
+            self.cost
+                .learn(self.batch.tokens().len(), started.elapsed());
+        }
+        match passed {
             Ok(Ok(())) => self.draw(),
             Ok(Err(error)) => {
                 // One error has one owner: the others are told what it said.
@@ -113,21 +151,29 @@ impl Worker {
         self.scratch = Scratch::new();
     }
 
-    /// Draws the next token of each job that has run all it had, on all threads.
+    /// Draws the next tokens of each job that has run all it had, on all threads.
     fn draw(&mut self) {
         let mut logits = self.scratch.rows_mut();
         let mut drawing = Vec::with_capacity(self.batch.wanted().len());
         for job in self.running.iter_mut().filter(|job| job.rows > 0) {
             job.advance();
-            if job.unseen().is_empty() {
-                drawing.extend(logits.next().map(|row| Mutex::new((&mut *job, row))));
+            if job.has_run_all() {
+                let rows: Vec<_> = logits.by_ref().take(1 + job.guess.len()).collect();
+                drawing.push(Mutex::new((job, rows)));
             }
         }
         let draw = |task: usize| {
             let mut task = drawing[task].lock().unwrap_or_else(PoisonError::into_inner);
-            let (job, row): &mut (&mut Job, &mut [f32]) = &mut task;
-            job.draw(row);
+            let (job, rows) = &mut *task;
+            job.draw(rows);
         };
         self.model.compute().pool.run(drawing.len(), draw);
+        drop(drawing);
+        for job in self.running.iter().filter(|job| !job.guess.is_empty()) {
+            if let Some(place) = job.place {
+                // What was guessed wrong is forgotten. The sequence is there: it was just run.
+                let _ = self.cache.truncate(place.sequence, place.seen);
+            }
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::EngineError;
 use super::job::{Job, Place};
 use super::options::Limits;
 use super::record::Recorder;
+use super::speculate::StepCost;
 use super::waiting::Waiting;
 use crate::Model;
 
@@ -34,6 +35,7 @@ pub(super) struct Worker {
     pub(super) cache: Cache,
     pub(super) batch: Batch,
     pub(super) scratch: Scratch,
+    pub(super) cost: StepCost,
     pub(super) recorder: Recorder,
 }
 
@@ -54,6 +56,7 @@ impl Worker {
             cache: model.new_cache_of(Some(limits.pages)),
             batch: Batch::default(),
             scratch: Scratch::new(),
+            cost: StepCost::default(),
             recorder,
         }
     }

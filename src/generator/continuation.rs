@@ -124,6 +124,11 @@ impl Continuation {
         self.finish_reason = Some(FinishReason::Failed);
     }
 
+    /// Tokens that may still be generated.
+    pub(crate) fn left(&self) -> usize {
+        self.room - self.usage.completion_tokens
+    }
+
     /// The model that it is continued with.
     pub(crate) fn model(&self) -> &Model {
         &self.model

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::Prompt;
-use crate::{CancelToken, LogitsProcessor, SamplingParams};
+use crate::{CancelToken, LogitsProcessor, SamplingParams, Speculation};
 
 /// A prompt and how it is to be continued.
 ///
@@ -24,6 +24,7 @@ pub struct Request {
     pub(super) deadline: Option<Instant>,
     pub(super) processors: Vec<Box<dyn LogitsProcessor>>,
     pub(crate) priority: i32,
+    pub(crate) speculation: Option<Speculation>,
 }
 
 impl Request {
@@ -36,6 +37,7 @@ impl Request {
             deadline: None,
             processors: Vec::new(),
             priority: 0,
+            speculation: None,
         }
     }
 
@@ -71,6 +73,15 @@ impl Request {
         Self { priority, ..self }
     }
 
+    /// Lets an [`Engine`](crate::Engine) guess tokens ahead; the text stays the same, to the bit.
+    #[must_use]
+    pub fn speculation(self, speculation: Speculation) -> Self {
+        Self {
+            speculation: Some(speculation),
+            ..self
+        }
+    }
+
     /// Adds a processor after those already there.
     #[must_use]
     pub fn processor(mut self, processor: impl LogitsProcessor + 'static) -> Self {
@@ -88,6 +99,7 @@ impl fmt::Debug for Request {
             .field("cancel", &self.cancel)
             .field("deadline", &self.deadline)
             .field("priority", &self.priority)
+            .field("speculation", &self.speculation)
             .field("processors", &self.processors.len())
             .finish()
     }

@@ -25,6 +25,10 @@ pub struct Stats {
     pub decode_tokens_per_second: f64,
     /// Tokens of the prompt that were not run again.
     pub cached_tokens: usize,
+    /// Tokens that were guessed ahead (see [`Speculation`](crate::Speculation)).
+    pub drafted_tokens: usize,
+    /// Those of them that were right.
+    pub accepted_tokens: usize,
     /// Joules that an [`Engine`](crate::Engine) used for it, by its share of the tokens that ran together; where the
     /// system tells (see [`EnergyMeter`](crate::EnergyMeter)).
     pub energy: Option<f64>,
@@ -46,6 +50,8 @@ pub(crate) struct Clock {
     pub(crate) decode: Duration,
     /// Joules used, where that is known.
     pub(crate) energy: Option<f64>,
+    /// Tokens guessed ahead, and those of them that were right.
+    pub(crate) guessed: (usize, usize),
 }
 
 impl Stats {
@@ -61,6 +67,8 @@ impl Stats {
             prompt_tokens_per_second: rate(usage.prompt_tokens - usage.cached_tokens, clock.prompt),
             decode_tokens_per_second: rate(decoded, clock.decode),
             cached_tokens: usage.cached_tokens,
+            drafted_tokens: clock.guessed.0,
+            accepted_tokens: clock.guessed.1,
             energy: clock.energy,
             peak_memory: peak_memory(),
             load_time,
@@ -99,7 +107,7 @@ mod tests {
             queue: Duration::from_millis(100),
             prompt: Duration::from_millis(500),
             decode: Duration::from_secs(2),
-            energy: None,
+            ..Clock::default()
         };
         let usage = Usage {
             prompt_tokens: 120,

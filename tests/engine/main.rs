@@ -9,4 +9,5 @@ mod metrics;
 mod requests;
 mod same_text;
 mod scheduling;
+mod speculation;
 mod stress;

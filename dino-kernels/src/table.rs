@@ -11,7 +11,7 @@ mod linear;
 mod state;
 mod vector;
 
-pub(crate) use attention::{AttentionKernels, Softness};
+pub(crate) use attention::{Ahead, AttentionKernels, Softness};
 pub(crate) use linear::{FloatTask, LinearKernels, QuantizedTask};
 pub use state::{Memory, Scan, StateKernels};
 pub use vector::{Activation, Angles, LayerNorm, VectorKernels};

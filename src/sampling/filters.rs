@@ -17,6 +17,8 @@ use dino_kernels::{Kernels, VectorKernels, exp_nonpositive};
 
 /// Leaves sign, exponent and 6 bits of mantissa: 64 buckets an octave.
 const BUCKET_SHIFT: u32 = 17;
+/// Buckets of all keys, infinity included.
+const BUCKETS: usize = (f32::INFINITY.to_bits() >> BUCKET_SHIFT) as usize + 1;
 /// So few that sorting them all is cheaper than to clear the buckets.
 const FEW: usize = 64;
 /// Tokens that are looked at together.
@@ -45,6 +47,18 @@ pub(super) struct Scratch {
     buckets: Vec<f64>,
     /// The bucket that a filter cuts.
     cut: Vec<(f32, Candidate)>,
+}
+
+impl Scratch {
+    /// Makes room for a list of `count` tokens, so that no later step has to. Memory is taken only where it is written.
+    fn reserve(&mut self, count: usize) {
+        self.kept.clear();
+        self.kept.reserve(count);
+        self.cut.clear();
+        self.cut.reserve(count);
+        self.buckets.clear();
+        self.buckets.reserve(BUCKETS);
+    }
 }
 
 /// The candidates of one step.
@@ -209,7 +223,7 @@ impl<'a> Candidates<'a> {
     /// Lists those whose logit is at most `-least` below the greatest.
     fn list_from(&mut self, least: f32) {
         self.listed = true;
-        self.scratch.kept.clear();
+        self.scratch.reserve(self.logits.len());
         for (run, logits) in self.logits.chunks(RUN).enumerate() {
             let has_any = |logit: f32| logit > f32::NEG_INFINITY && logit - self.max >= least;
             if !has_any(self.vector.max(logits)) {
@@ -235,6 +249,7 @@ impl<'a> Candidates<'a> {
     /// can matter.
     fn list_likely(&mut self, total: f64, mass: f32) -> f32 {
         self.listed = true;
+        self.scratch.reserve(self.logits.len());
         let Scratch { kept, weights, .. } = &mut *self.scratch;
         let floor = 0.5 * (1.0 - f64::from(mass)) * total / self.logits.len().max(1) as f64;
         // Zero weights are tokens beyond any chance, or masked.
@@ -298,7 +313,7 @@ impl<'a> Candidates<'a> {
         let (mut sum, mut cut_bucket) = (0.0, None);
         if kept.len() > FEW {
             buckets.clear();
-            buckets.resize(bucket(f32::INFINITY) + 1, 0.0);
+            buckets.resize(BUCKETS, 0.0);
             for candidate in &*kept {
                 buckets[bucket(key(candidate))] += f64::from(candidate.weight);
             }

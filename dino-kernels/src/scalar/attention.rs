@@ -1,7 +1,7 @@
 //! The reference of attention over one tile.
 
 use crate::kv::{PAGE, Plane};
-use crate::table::{AttentionKernels, Softness};
+use crate::table::{Ahead, AttentionKernels, Softness};
 
 pub(crate) const TABLE: AttentionKernels = AttentionKernels {
     scores,
@@ -12,7 +12,7 @@ pub(crate) const TABLE: AttentionKernels = AttentionKernels {
 };
 
 /// `[rows, dim] · [dim, PAGE] -> [rows, PAGE]`.
-pub(crate) fn scores(queries: &[f32], keys: Plane<'_>, scores: &mut [f32]) {
+pub(crate) fn scores(queries: &[f32], keys: Plane<'_>, scores: &mut [f32], _: Ahead<'_>) {
     let dim = keys.dim();
     scores.fill(0.0);
     let mut column = [0.0; PAGE];
@@ -41,7 +41,13 @@ pub(crate) fn soften(scores: &mut [f32], states: &mut [Softness]) {
 }
 
 /// `output += [rows, PAGE] · [PAGE, dim]` over the first `count` positions.
-pub(crate) fn values(weights: &[f32], values: Plane<'_>, count: usize, output: &mut [f32]) {
+pub(crate) fn values(
+    weights: &[f32],
+    values: Plane<'_>,
+    count: usize,
+    output: &mut [f32],
+    _: Ahead<'_>,
+) {
     let dim = values.dim();
     for start in (0..dim).step_by(16) {
         // Summed apart and then added, as the other sets do, in the order of positions.

@@ -6,12 +6,18 @@ use crate::kv::{PAGE, Plane};
 /// Kernels of attention for one instruction set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AttentionKernels {
-    pub(crate) scores: unsafe fn(&[f32], Plane<'_>, &mut [f32]),
+    pub(crate) scores: unsafe fn(&[f32], Plane<'_>, &mut [f32], Ahead<'_>),
     pub(crate) soften: unsafe fn(&mut [f32], &mut [Softness]),
-    pub(crate) values: unsafe fn(&[f32], Plane<'_>, usize, &mut [f32]),
+    pub(crate) values: unsafe fn(&[f32], Plane<'_>, usize, &mut [f32], Ahead<'_>),
     pub(crate) widen_keys: unsafe fn(Plane<'_>, &mut [f32]),
     pub(crate) widen_values: unsafe fn(Plane<'_>, &mut [f32]),
 }
+
+/// Memory that the next product will read, which a kernel may fetch while it computes.
+///
+/// A plane is a few pages of memory far from the last one, and there the processor's own prefetchers stop. All of it at
+/// once would hold up what is being computed; a little with each row costs nothing.
+pub(crate) type Ahead<'a> = &'a [u8];
 
 /// The running state of one row's softmax (Milakov and Gimelshein, arXiv:1805.02867).
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +53,13 @@ impl Softness {
 
 impl Kernels {
     /// `scores = queries · keys`: `[rows, dim] · [dim, PAGE] -> [rows, PAGE]`.
-    pub(crate) fn scores(&self, queries: &[f32], keys: Plane<'_>, scores: &mut [f32]) {
+    pub(crate) fn scores(
+        &self,
+        queries: &[f32],
+        keys: Plane<'_>,
+        scores: &mut [f32],
+        ahead: Ahead<'_>,
+    ) {
         let rows = scores.len() / PAGE;
         assert!(keys.is_whole(), "a plane of keys");
         assert!(
@@ -55,7 +67,7 @@ impl Kernels {
             "rows of queries"
         );
         // SAFETY: the table is only handed out where its set was detected; lengths were checked.
-        unsafe { (self.attention.scores)(queries, keys, scores) }
+        unsafe { (self.attention.scores)(queries, keys, scores, ahead) }
     }
 
     /// Turns scores `[rows, PAGE]` into weights `exp(score - max)` in place, and moves each row's softmax on.
@@ -74,6 +86,7 @@ impl Kernels {
         values: Plane<'_>,
         count: usize,
         output: &mut [f32],
+        ahead: Ahead<'_>,
     ) {
         let rows = weights.len() / PAGE;
         assert!(values.is_whole(), "a plane of values");
@@ -83,7 +96,7 @@ impl Kernels {
         );
         assert!(count <= PAGE, "positions of the plane");
         // SAFETY: detection as above; lengths were checked.
-        unsafe { (self.attention.values)(weights, values, count, output) }
+        unsafe { (self.attention.values)(weights, values, count, output, ahead) }
     }
 
     /// The elements of `keys`, `[dim, PAGE]`.

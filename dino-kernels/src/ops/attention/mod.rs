@@ -8,7 +8,6 @@
 //! runs are tasks of their own, so that all threads share one head's work; the sums are joined in the same order either
 //! way, and a token gets the same bits alone and in the middle of a prompt.
 
-mod prefetch;
 mod tile;
 
 use crate::kv::{KvPage, KvTileMut, KvTypes, PAGE, rotate};
@@ -18,7 +17,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
-use tile::{Job, Part, Tile};
+use tile::{Job, Part, Tile, Worker};
 
 /// What attention computes in one layer.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +53,8 @@ pub struct AttentionSpan<'a> {
 #[derive(Debug, Default)]
 pub struct AttentionScratch {
     partials: Vec<f32>,
+    /// One a thread.
+    workers: Vec<Worker>,
     /// Empty; only its memory is kept.
     spans: Vec<AttentionSpan<'static>>,
 }
@@ -180,19 +181,30 @@ pub fn attend(
         output: &output,
     };
     let plans: Plans<'_> = Plans { job: &job, spans };
-    scratch.partials.resize(plans.partials(), 0.0);
-    let partials = DisjointMut::new(&mut scratch.partials);
-    compute.pool.run(plans.tasks(), |task| {
+    let AttentionScratch {
+        partials, workers, ..
+    } = scratch;
+    partials.resize(plans.partials(), 0.0);
+    workers.resize_with(compute.pool.threads(), Worker::default);
+    for worker in &mut *workers {
+        plans.reserve(worker);
+    }
+    let (partial_results, buffers) = (DisjointMut::new(partials), DisjointMut::new(workers));
+    compute.pool.run_with(plans.tasks(), |worker, task| {
         let (tile, run, partial) = plans.task(task);
+        // SAFETY: no two threads inside this call are the same worker.
+        let worker = &mut unsafe { buffers.part(worker..worker + 1) }[0];
         match run {
-            None => tile.attend(),
-            // SAFETY: each task has a partial of its own.
-            Some(run) => tile.attend_run(run, unsafe { partials.part(partial) }),
+            None => tile.attend(worker),
+            Some(run) => {
+                // SAFETY: each task has a partial of its own.
+                let partial = unsafe { partial_results.part(partial) };
+                tile.attend_run(worker, run, partial);
+            }
         }
     });
-    for task in plans.joins() {
-        let (tile, partials) = task;
-        tile.join(&scratch.partials[partials]);
+    for (tile, range) in plans.joins() {
+        tile.join(&mut workers[0], &partials[range]);
     }
 }
 
@@ -215,6 +227,15 @@ impl<'a> Plans<'a> {
             span,
             head,
             tokens,
+        }
+    }
+
+    /// Makes room in `worker` for the largest tile.
+    fn reserve(&self, worker: &mut Worker) {
+        let tiles = self.spans.iter().filter(|span| !span.rows.is_empty());
+        let first = tiles.map(|span| self.tile(span, 0, 0));
+        if let Some(largest) = first.max_by_key(Tile::rows) {
+            worker.reserve(largest.rows(), &largest.layout());
         }
     }
 

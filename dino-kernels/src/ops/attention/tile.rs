@@ -1,12 +1,10 @@
 //! One tile: some tokens of one span, and the query heads of one key/value head.
 
-use super::prefetch::prefetch;
 use super::{Attention, AttentionSpan};
 use crate::Kernels;
 use crate::kv::{KvLayout, PAGE, Plane, rotate};
 use crate::output::Output;
-use crate::table::Softness;
-use std::cell::RefCell;
+use crate::table::{Ahead, Softness};
 use std::ops::Range;
 
 /// Rows of a tile, unless a group has more heads; a multiple of what kernels take at once.
@@ -51,7 +49,7 @@ pub(super) struct Tile<'a> {
 }
 
 /// Softmax states and sums of a tile's rows, over some of the pages.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Part {
     states: Vec<Softness>,
     /// `[rows, value_dim]`.
@@ -59,8 +57,8 @@ pub(super) struct Part {
 }
 
 /// Buffers of one worker, kept between calls.
-#[derive(Default)]
-struct Worker {
+#[derive(Debug, Default)]
+pub(super) struct Worker {
     /// `[rows, key_dim]`.
     queries: Vec<f32>,
     /// `[rows, PAGE]`.
@@ -74,16 +72,34 @@ struct Worker {
     values: Vec<f32>,
 }
 
-thread_local! {
-    static WORKER: RefCell<Worker> = RefCell::default();
+impl Worker {
+    /// Makes room for tiles of up to `rows` rows, so that no task has to.
+    pub(super) fn reserve(&mut self, rows: usize, layout: &KvLayout) {
+        let (key_dim, value_dim) = (layout.key_dim(), layout.value_dim());
+        let wide = if rows < ROWS_TO_WIDEN { 0 } else { PAGE };
+        let sizes = [
+            (&mut self.queries, rows * key_dim),
+            (&mut self.scores, rows * PAGE),
+            (&mut self.run.sums, rows * value_dim),
+            (&mut self.total.sums, rows * value_dim),
+            (&mut self.keys, wide * key_dim),
+            (&mut self.values, wide * value_dim),
+        ];
+        for (buffer, size) in sizes {
+            buffer.reserve(size.saturating_sub(buffer.len()));
+        }
+        for part in [&mut self.run, &mut self.total] {
+            part.states.reserve(rows.saturating_sub(part.states.len()));
+        }
+    }
 }
 
 impl Tile<'_> {
-    fn rows(&self) -> usize {
+    pub(super) fn rows(&self) -> usize {
         self.tokens.len() * self.job.group()
     }
 
-    fn layout(&self) -> KvLayout {
+    pub(super) fn layout(&self) -> KvLayout {
         self.span.pages[0].layout()
     }
 
@@ -104,38 +120,32 @@ impl Tile<'_> {
     }
 
     /// Attends to all runs and stores the result.
-    pub(super) fn attend(&self) {
-        WORKER.with_borrow_mut(|worker| {
-            self.load_queries(worker);
-            worker.total.reset(self.rows(), self.dim());
-            for run in self.runs() {
-                self.visit_run(worker, run);
-                worker.total.merge(&worker.run);
-            }
-            self.store(&mut worker.total);
-        });
+    pub(super) fn attend(&self, worker: &mut Worker) {
+        self.load_queries(worker);
+        worker.total.reset(self.rows(), self.dim());
+        for run in self.runs() {
+            self.visit_run(worker, run);
+            worker.total.merge(&worker.run);
+        }
+        self.store(&mut worker.total);
     }
 
     /// Attends to one run and leaves the result in `partial`.
-    pub(super) fn attend_run(&self, run: usize, partial: &mut [f32]) {
-        WORKER.with_borrow_mut(|worker| {
-            self.load_queries(worker);
-            self.visit_run(worker, run);
-            worker.run.save(partial);
-        });
+    pub(super) fn attend_run(&self, worker: &mut Worker, run: usize, partial: &mut [f32]) {
+        self.load_queries(worker);
+        self.visit_run(worker, run);
+        worker.run.save(partial);
     }
 
     /// Joins the partial results of all runs, in their order, and stores the result.
-    pub(super) fn join(&self, partials: &[f32]) {
-        WORKER.with_borrow_mut(|worker| {
-            worker.total.reset(self.rows(), self.dim());
-            worker.run.reset(self.rows(), self.dim());
-            for partial in partials.chunks_exact(Part::size(self)) {
-                worker.run.load(partial);
-                worker.total.merge(&worker.run);
-            }
-            self.store(&mut worker.total);
-        });
+    pub(super) fn join(&self, worker: &mut Worker, partials: &[f32]) {
+        worker.total.reset(self.rows(), self.dim());
+        worker.run.reset(self.rows(), self.dim());
+        for partial in partials.chunks_exact(Part::size(self)) {
+            worker.run.load(partial);
+            worker.total.merge(&worker.run);
+        }
+        self.store(&mut worker.total);
     }
 
     /// Gathers the scaled queries, `[rows, key_dim]`, rotated as the keys are.
@@ -179,31 +189,31 @@ impl Tile<'_> {
             (page.keys(layer, self.head), page.values(layer, self.head))
         };
         let (keys, values) = planes(page);
-        prefetch(values.bytes());
-        if self.pays_to_widen(keys) {
+        let is_last = page + 1 == self.pages().end;
+        let next: Ahead<'_> = if is_last {
+            &[]
+        } else {
+            planes(page + 1).0.bytes()
+        };
+        let keys = if self.pays_to_widen(keys) {
             worker.keys.resize(keys.dim() * PAGE, 0.0);
             kernels.widen_keys(keys, &mut worker.keys);
-            kernels.scores(
-                &worker.queries,
-                Plane::F32(&worker.keys),
-                &mut worker.scores,
-            );
+            Plane::F32(&worker.keys)
         } else {
-            kernels.scores(&worker.queries, keys, &mut worker.scores);
-        }
-        if page + 1 < self.pages().end {
-            prefetch(planes(page + 1).0.bytes());
-        }
+            keys
+        };
+        kernels.scores(&worker.queries, keys, &mut worker.scores, values.bytes());
         self.soften(worker, page);
-        let count = (self.span.start + self.tokens.end - page * PAGE).min(PAGE);
-        let sums = &mut worker.run.sums;
-        if self.pays_to_widen(values) {
+        let values = if self.pays_to_widen(values) {
             worker.values.resize(values.dim() * PAGE, 0.0);
             kernels.widen_values(values, &mut worker.values);
-            kernels.values(&worker.scores, Plane::F32(&worker.values), count, sums);
+            Plane::F32(&worker.values)
         } else {
-            kernels.values(&worker.scores, values, count, sums);
-        }
+            values
+        };
+        let count = (self.span.start + self.tokens.end - page * PAGE).min(PAGE);
+        let sums = &mut worker.run.sums;
+        kernels.values(&worker.scores, values, count, sums, next);
     }
 
     fn pays_to_widen(&self, plane: Plane<'_>) -> bool {

@@ -8,7 +8,7 @@
 use super::math::{exp, max_lanes, sum_lanes};
 use super::planes::{Bytes, Coded, Floats, Nibbles, OfKeys, OfValues, Tile};
 use crate::kv::{BLOCK, PAGE, Plane};
-use crate::table::{AttentionKernels, Softness};
+use crate::table::{Ahead, AttentionKernels, Softness};
 use std::arch::x86_64::*;
 
 pub(crate) const TABLE: AttentionKernels = AttentionKernels {
@@ -59,26 +59,34 @@ macro_rules! with_tile {
 
 /// See [`crate::scalar::attention::scores`].
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(crate) fn scores(queries: &[f32], keys: Plane<'_>, scores: &mut [f32]) {
+pub(crate) fn scores(queries: &[f32], keys: Plane<'_>, scores: &mut [f32], ahead: Ahead<'_>) {
     let dim = keys.dim();
     let shape = Shape {
         left: queries,
         stride: dim,
         count: dim,
         width: PAGE,
+        ahead,
     };
     with_tile!(keys, PAGE, OfKeys, tile => multiply::<_, false>(&shape, tile, scores));
 }
 
 /// See [`crate::scalar::attention::values`].
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(crate) fn values(weights: &[f32], values: Plane<'_>, count: usize, output: &mut [f32]) {
+pub(crate) fn values(
+    weights: &[f32],
+    values: Plane<'_>,
+    count: usize,
+    output: &mut [f32],
+    ahead: Ahead<'_>,
+) {
     let dim = values.dim();
     let shape = Shape {
         left: weights,
         stride: PAGE,
         count,
         width: dim,
+        ahead,
     };
     with_tile!(values, dim, OfValues, tile => multiply::<_, true>(&shape, tile, output));
 }
@@ -123,6 +131,8 @@ struct Shape<'a> {
     count: usize,
     /// Columns of the plane and of the output; a multiple of 16.
     width: usize,
+    /// Fetched on the way, by one of the groups of rows.
+    ahead: Ahead<'a>,
 }
 
 /// `output = left · tile`, or `+=` if `ADD`, with `output` `[rows, width]`.
@@ -183,6 +193,8 @@ unsafe fn multiply_columns<T: Tile, const ADD: bool, const R: usize, const C: us
 ) -> usize {
     // SAFETY: by the contract.
     unsafe {
+        // The first columns of the last rows, which all products have once.
+        let fetches = column == 0 && left.len() < (R + 1) * shape.stride;
         let mut sums = [[_mm256_setzero_ps(); C]; R];
         for block in (0..shape.count).step_by(BLOCK) {
             let mut held = [tile.hold(block, column); C];
@@ -190,6 +202,9 @@ unsafe fn multiply_columns<T: Tile, const ADD: bool, const R: usize, const C: us
                 *held = tile.hold(block, column + 8 * c);
             }
             for k in block..(block + BLOCK).min(shape.count) {
+                if fetches {
+                    fetch(shape, k);
+                }
                 let mut right = [_mm256_setzero_ps(); C];
                 for (c, right) in right.iter_mut().enumerate() {
                     *right = tile.load(k, column + 8 * c, &held[c]);
@@ -215,6 +230,18 @@ unsafe fn multiply_columns<T: Tile, const ADD: bool, const R: usize, const C: us
         }
     }
     8 * C
+}
+
+/// Fetches the part of what lies ahead that falls to row `k` of the plane.
+#[inline(always)]
+fn fetch(shape: &Shape<'_>, k: usize) {
+    let part = shape.ahead.len().div_ceil(shape.count);
+    let lines = part.div_ceil(64) * 64;
+    for at in (k * lines..shape.ahead.len().min((k + 1) * lines)).step_by(64) {
+        let line = shape.ahead[at..].as_ptr();
+        // SAFETY: a prefetch of an address within a slice; SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
+    }
 }
 
 /// See [`crate::scalar::attention::soften`].

@@ -16,7 +16,6 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use dino_llm::dino_core::Tensor;
 use dino_llm::dino_models::format::ModelFile;
 use dino_llm::evaluate::{Divergence, Summary, compare};
 use dino_llm::{EncodeOptions, Generator, Model, SamplingParams};
@@ -136,10 +135,10 @@ fn measure(
     let file = ModelFile::open(path)?;
     let bytes: u64 = file
         .weights
-        .iter()
-        .map(|tensor| tensor.storage().len() as u64)
+        .infos()
+        .map(|tensor| tensor.bytes() as u64)
         .sum();
-    let weights: usize = file.weights.iter().map(Tensor::len).sum();
+    let weights: usize = file.weights.infos().map(|tensor| tensor.values()).sum();
     drop(file);
     let model = load(arguments, path)?;
     if model.config().vocabulary != base.config().vocabulary {

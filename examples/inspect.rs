@@ -83,11 +83,11 @@ struct Total {
 impl Total {
     fn of(weights: &Weights, dtype: Option<DType>) -> Self {
         let wanted = |other| dtype.is_none_or(|dtype| dtype == other);
-        let tensors = weights.iter().filter(|tensor| wanted(tensor.dtype()));
+        let tensors = weights.infos().filter(|tensor| wanted(tensor.dtype));
         tensors.fold(Self::default(), |total, tensor| Self {
             tensors: total.tensors + 1,
-            values: total.values + tensor.len(),
-            bytes: total.bytes + tensor.storage().len(),
+            values: total.values + tensor.values(),
+            bytes: total.bytes + tensor.bytes(),
         })
     }
 
@@ -106,12 +106,12 @@ fn totals(weights: &Weights) -> Vec<(&'static str, Total)> {
 }
 
 fn json(file: &ModelFile) -> Result<String, Box<dyn Error>> {
-    let tensors = file.weights.iter().map(|tensor| {
+    let tensors = file.weights.infos().map(|tensor| {
         json!({
-            "name": tensor.name(),
-            "dtype": tensor.dtype().name(),
-            "shape": tensor.shape(),
-            "bytes": tensor.storage().len(),
+            "name": tensor.name,
+            "dtype": tensor.dtype.name(),
+            "shape": tensor.shape,
+            "bytes": tensor.bytes(),
         })
     });
     let totals = totals(&file.weights).into_iter().map(|(name, total)| {
@@ -143,11 +143,11 @@ fn readable(file: &ModelFile) -> Result<String, Box<dyn Error>> {
     text += &table(&keys.collect::<Vec<_>>(), [Left, Left, Left]);
     if !file.weights.is_empty() {
         writeln!(text, "\n{} tensors", file.weights.len())?;
-        let tensors = file.weights.iter().map(|tensor| {
-            let shape: Vec<String> = tensor.shape().iter().map(usize::to_string).collect();
-            let bytes = size(tensor.storage().len());
-            let dtype = tensor.dtype().to_string();
-            [tensor.name().to_owned(), dtype, shape.join(" × "), bytes]
+        let tensors = file.weights.infos().map(|tensor| {
+            let shape: Vec<String> = tensor.shape.iter().map(usize::to_string).collect();
+            let bytes = size(tensor.bytes());
+            let dtype = tensor.dtype.to_string();
+            [tensor.name, dtype, shape.join(" × "), bytes]
         });
         text += &table(&tensors.collect::<Vec<_>>(), [Left, Left, Right, Right]);
         writeln!(text, "\ntotals")?;

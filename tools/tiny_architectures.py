@@ -3,7 +3,7 @@
 
 Each (`tiny_configs.py`) is built by transformers from a small configuration, with weights rounded to what its file
 stores before the reference is computed. The file has the names that `gguf` maps transformers' names to and the metadata
-keys that llama.cpp's converter writes; no tokenizer. `index.json` lists the files with the token ids run and 64 tokens
+keys that llama.cpp's converter writes; no tokenizer. The folder NAME holds what transformers saves. `index.json` lists the files with the token ids run and 64 tokens
 that transformers continues them with; `NAME.f32` holds their logits, little-endian f32 `[tokens, vocabulary]`.
 """
 
@@ -19,6 +19,7 @@ from gguf.quants import dequantize, quantize
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from tiny_configs import ARCHITECTURES
+from tiny_models import write_folder
 
 TOKENS, CONTINUATION, VOCABULARY = 24, 64, 64
 F32 = gguf.GGMLQuantizationType.F32
@@ -127,6 +128,7 @@ def write_model(architecture, folder):
         if not greedy or len(set(greedy)) >= 8 and margin > 2e-4:
             break
     write_file(folder / f"{architecture.name}.gguf", architecture, model)
+    write_folder(model, folder / architecture.name)
     (folder / f"{architecture.name}.f32").write_bytes(logits_of(model, ids).astype("<f4").tobytes())
     print(f"{architecture.name}: smallest margin {margin:.1e}, {len(set(greedy))} tokens")
     return {"name": architecture.name, "architecture": architecture.arch or architecture.name,
@@ -147,7 +149,7 @@ def main():
             entries[architecture.name] = write_model(architecture, folder)
     lines = [json.dumps(entries[architecture.name]) for architecture in ARCHITECTURES if architecture.name in entries]
     index.write_text("[\n" + ",\n".join(lines) + "\n]\n")
-    print(f"{folder}: {sum(path.stat().st_size for path in folder.iterdir())} bytes")
+    print(f"{folder}: {sum(path.stat().st_size for path in folder.rglob('*'))} bytes")
 
 
 if __name__ == "__main__":

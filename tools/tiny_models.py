@@ -3,7 +3,7 @@
 
 Each model is a transformers LlamaForCausalLM with random weights, rounded to what its file stores before the reference
 is computed. The file is written with `gguf` as llama.cpp's converter writes it (names, metadata keys, permuted q and
-k). `index.json` lists the files with the token ids run; `NAME.f32` holds their logits, little-endian f32 `[tokens,
+k), and some are saved by transformers too, as folders. `index.json` lists the files with the token ids run; `NAME.f32` holds their logits, little-endian f32 `[tokens,
 vocab]`.
 """
 
@@ -53,6 +53,8 @@ class Variant:
     types: dict = dataclasses.field(default_factory=dict)
     default_type: gguf.GGMLQuantizationType = F16
     tensors_per_file: int = 0
+    # How to save it as transformers does, into the folder NAME, beside the file.
+    folder: dict | None = None
 
 
 Q = gguf.GGMLQuantizationType
@@ -60,15 +62,16 @@ VARIANTS = [
     Variant("gqa", "four heads over two KV heads", hidden=64, ffn=96, heads=4, kv_heads=2),
     Variant("untied_f32", "F32 weights, an output matrix of its own, a KV head for every head", kv_heads=2, tied=False,
             default_type=F32),
-    Variant("rope_linear", "positions divided by 4", rope=LINEAR),
-    Variant("rope_llama3", "Llama 3 frequencies in rope_freqs.weight", rope=LLAMA3, theta=500000.0),
+    Variant("rope_linear", "positions divided by 4", rope=LINEAR, folder={}),
+    Variant("rope_llama3", "Llama 3 frequencies in rope_freqs.weight", rope=LLAMA3, theta=500000.0,
+            folder={}),
     Variant("head_dim", "heads of 24 in a hidden size of 32", head_dim=24),
-    Variant("bias", "biases in attention and feed-forward", bias=True),
+    Variant("bias", "biases in attention and feed-forward", bias=True, folder={}),
     Variant("spm", "a SentencePiece vocabulary", vocabulary=SpmVocabulary),
     Variant("quantized", "a block format for every kind of matrix", hidden=64, ffn=96, heads=4, kv_heads=2,
             types={"token_embd": Q.Q8_0, "attn_q": Q.Q4_0, "attn_k": Q.Q4_1, "attn_v": Q.Q5_0, "attn_output": Q.Q5_1,
                    "ffn_gate": Q.BF16, "ffn_up": Q.Q8_0, "ffn_down": Q.Q4_0}),
-    Variant("split", "the file split into three", tensors_per_file=8),
+    Variant("split", "the file split into three", tensors_per_file=8, folder={"max_shard_size": 30_000}),
 ]
 
 
@@ -165,11 +168,20 @@ def write_metadata(writer, variant, vocabulary):
     vocabulary.write(writer)
 
 
+def write_folder(model, folder, **options):
+    """Save a model as transformers does, with its matrices in F16, which holds them exactly."""
+    state = {name: tensor.half() if tensor.dim() > 1 else tensor for name, tensor in model.state_dict().items()}
+    model.save_pretrained(folder, state_dict=state, **options)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+
+
 def write_model(variant, folder):
     """Write one variant's files; gives its entry of index.json."""
     vocabulary = variant.vocabulary()
     model = random_model(variant, vocabulary)
     tensors = store(variant, model)
+    if variant.folder is not None:
+        write_folder(model, folder / variant.name, **variant.folder)
     if variant.rope["rope_type"] == "llama3":
         tensors.insert(0, ("rope_freqs.weight", llama3_factors(variant), F32))
 
@@ -199,7 +211,7 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     entries = [json.dumps(write_model(variant, folder)) for variant in VARIANTS]
     (folder / "index.json").write_text("[\n" + ",\n".join(entries) + "\n]\n")
-    print(f"{folder}: {sum(path.stat().st_size for path in folder.iterdir())} bytes")
+    print(f"{folder}: {sum(path.stat().st_size for path in folder.rglob('*'))} bytes")
 
 
 if __name__ == "__main__":

@@ -183,7 +183,7 @@ impl ModelBuilder {
         self
     }
 
-    /// Loads a model file.
+    /// Loads a model: a GGUF file, the first part of a split one, or a Hugging Face folder.
     ///
     /// # Errors
     /// If the file cannot be read, is damaged, or holds a model that is not supported; if its vocabulary does not fit
@@ -191,7 +191,8 @@ impl ModelBuilder {
     /// [`Self::context_length`] ([`Error::ContextLength`]).
     pub fn load(self, path: impl AsRef<Path>) -> Result<Model> {
         let started = Instant::now();
-        self.build(ModelFile::open(path)?, started)
+        let file = self.registry.open(path)?;
+        self.build(file, started)
     }
 
     /// Loads a model from a file that is open already, or that lies in memory.

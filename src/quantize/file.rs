@@ -18,12 +18,12 @@ const QUANTIZATION_VERSION: u32 = 2;
 
 /// What a plan needs to know of the tensors of a file.
 pub fn tensor_facts(file: &ModelFile) -> Vec<TensorFacts> {
-    let facts = |tensor: &Tensor| TensorFacts {
-        name: tensor.name().into(),
-        shape: tensor.shape().to_vec(),
-        dtype: tensor.dtype(),
+    let facts = |tensor: TensorInfo| TensorFacts {
+        name: tensor.name,
+        shape: tensor.shape,
+        dtype: tensor.dtype,
     };
-    file.weights.iter().map(facts).collect()
+    file.weights.infos().map(facts).collect()
 }
 
 /// How far a file is.
@@ -119,17 +119,16 @@ impl<'a> FileQuantizer<'a> {
     pub fn write(mut self, output: impl AsRef<Path>) -> Result<Report, QuantizeError> {
         let output = output.as_ref();
         self.check(output)?;
-        let tensors: Vec<&Tensor> = self.file.weights.iter().collect();
-        let infos = tensors.iter().map(|tensor| TensorInfo {
-            name: tensor.name().into(),
-            dtype: self.target(tensor),
-            shape: tensor.shape().to_vec(),
+        let infos = self.file.weights.infos().map(|tensor| TensorInfo {
+            dtype: self.plan.get(&tensor.name).unwrap_or(tensor.dtype),
+            ..tensor
         });
         let metadata = self.metadata();
         let mut writer = Writer::create(output, &metadata, &infos.collect::<Vec<_>>())?;
-        let total = tensors.iter().map(|tensor| tensor.len() as u64).sum();
+        let values = self.file.weights.infos().map(|tensor| tensor.values());
+        let total = values.map(|values| values as u64).sum();
         let (mut report, mut done) = (Report::default(), 0);
-        for tensor in tensors {
+        for tensor in self.file.weights.iter() {
             if self.cancel.is_cancelled() {
                 return Err(QuantizeError::Cancelled);
             }
@@ -141,7 +140,9 @@ impl<'a> FileQuantizer<'a> {
                     total,
                 });
             }
-            report.tensors.push(self.write_tensor(tensor, &mut writer)?);
+            report
+                .tensors
+                .push(self.write_tensor(&tensor, &mut writer)?);
             tensor.storage().release();
             done += tensor.len() as u64;
         }

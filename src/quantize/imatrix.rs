@@ -47,8 +47,9 @@ pub fn read_imatrix(path: impl AsRef<Path>) -> Result<Calibration, QuantizeError
         };
         let counts = file.weights.get(&format!("{name}{COUNTS}"))?;
         let sums =
-            floats(tensor).ok_or_else(|| wrong(format!("`{}` is not F32", tensor.name())))?;
-        let counts = floats(counts).ok_or_else(|| wrong(format!("`{name}{COUNTS}` is not F32")))?;
+            floats(&tensor).ok_or_else(|| wrong(format!("`{}` is not F32", tensor.name())))?;
+        let counts =
+            floats(&counts).ok_or_else(|| wrong(format!("`{name}{COUNTS}` is not F32")))?;
         let usable = |x: &f32| x.is_finite() && *x >= 0.0;
         if counts.is_empty() || sums.len() % counts.len() != 0 {
             let reason = format!(
@@ -66,7 +67,7 @@ pub fn read_imatrix(path: impl AsRef<Path>) -> Result<Calibration, QuantizeError
         let greatest = file
             .weights
             .maybe(&format!("{name}{GREATEST}"))
-            .and_then(floats);
+            .and_then(|tensor| floats(&tensor));
         let stats = InputStats {
             greatest: greatest
                 .filter(|greatest| greatest.len() == sums.len())

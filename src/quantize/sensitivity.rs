@@ -305,7 +305,7 @@ impl<'a> Probes<'a> {
             if dtype == tensor.dtype() {
                 return Ok(0.0);
             }
-            let loss = estimate_loss(tensor, dtype, importance.as_deref(), self.options.rows);
+            let loss = estimate_loss(&tensor, dtype, importance.as_deref(), self.options.rows);
             loss.map(|loss| loss.weighted_error)
                 .map_err(|source| self.cannot_store(&facts.name, source))
         };
@@ -326,7 +326,7 @@ impl<'a> Probes<'a> {
         for &name in names {
             let tensor = self.file.weights.get(name)?;
             let target = storable(self.options.probe, tensor.columns());
-            let encoded = encode_tensor(tensor, target, self.importance(name).as_deref())
+            let encoded = encode_tensor(&tensor, target, self.importance(name).as_deref())
                 .map_err(|source| self.cannot_store(name, source))?;
             let storage = Storage::from_aligned(encoded.bytes);
             let tensor = Tensor::new(name, target, tensor.shape(), storage);
@@ -357,7 +357,7 @@ fn altered(
     let mut weights = Weights::new(&file.path);
     for tensor in file.weights.iter() {
         let replaced = tensors.remove(tensor.name());
-        weights.insert(replaced.unwrap_or_else(|| tensor.clone()))?;
+        weights.insert(replaced.unwrap_or(tensor))?;
     }
     Ok(ModelFile {
         metadata: copied(&file.metadata),

@@ -3,9 +3,15 @@
 //! Gemma Team, arXiv:2403.08295, arXiv:2408.00118 and arXiv:2503.19786. References: `GemmaForCausalLM`,
 //! `Gemma2ForCausalLM` and `Gemma3ForCausalLM` of `transformers`. Files hold the weights of norms with the 1 added that `transformers` adds at run time.
 
-use super::{Activation, Architecture, Norms, QkNorm, RopePairing, RopeScaling, Spec};
+use super::{
+    Activation, Architecture, Change, HuggingFace, Norms, QkNorm, RopePairing, RopeScaling, Spec,
+    Translation, Windows,
+};
 use crate::ModelError;
 use crate::format::Metadata;
+
+const LAYERS_OF_GEMMA2_27B: usize = 46;
+const LAYERS_OF_GEMMA3_27B: usize = 62;
 
 /// Gemma and CodeGemma.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +42,17 @@ impl Architecture for Gemma2 {
         &["gemma2"]
     }
 
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        let gemma2 = family(&["gemma2"], &["Gemma2ForCausalLM"])
+            .optional("attn_logit_softcapping", "attn_logit_softcapping")
+            .windows(Windows::AllButEvery(2))
+            .then(|translation| check_scale(translation, LAYERS_OF_GEMMA2_27B));
+        vec![gemma2]
+    }
+
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
-        const LAYERS_OF_27B: usize = 46;
         let mut spec = gemma(metadata)?;
-        scale_scores_of_largest(&mut spec, LAYERS_OF_27B);
+        scale_scores_of_largest(&mut spec, LAYERS_OF_GEMMA2_27B);
         spec.attention_softcap = Spec::positive(metadata, "attn_logit_softcapping")?;
         spec.logit_softcap = Spec::positive(metadata, "final_logit_softcapping")?;
         spec.read_window(metadata, Some(2))?;
@@ -52,10 +65,18 @@ impl Architecture for Gemma3 {
         &["gemma3"]
     }
 
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        let text = family(&["gemma3_text"], &["Gemma3ForCausalLM"])
+            .windows(Windows::AllButEvery(6))
+            .tensor("model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm")
+            .tensor("model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm")
+            .then(|translation| check_scale(translation, LAYERS_OF_GEMMA3_27B));
+        vec![text]
+    }
+
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
-        const LAYERS_OF_27B: usize = 62;
         let mut spec = gemma(metadata)?;
-        scale_scores_of_largest(&mut spec, LAYERS_OF_27B);
+        scale_scores_of_largest(&mut spec, LAYERS_OF_GEMMA3_27B);
         spec.qk_norm = QkNorm::Heads;
         spec.logit_softcap = Spec::positive(metadata, "final_logit_softcapping")?;
         spec.read_window(metadata, Some(6))?;
@@ -65,6 +86,55 @@ impl Architecture for Gemma3 {
         spec.window_rope = Some(local);
         Ok(spec)
     }
+}
+
+/// Folders of both.
+fn family(model_types: &[&'static str], classes: &[&'static str]) -> HuggingFace {
+    HuggingFace::decoder(model_types, classes)
+        .only("hidden_activation", &["gelu_pytorch_tanh"])
+        // Both keys name the activation in some folders; the one above counts.
+        .inert("hidden_act")
+        .only("use_bidirectional_attention", &[false])
+        .optional("final_logit_softcapping", "final_logit_softcapping")
+        .tied(true)
+        .biases(
+            "attention_bias",
+            false,
+            &["attn_q", "attn_k", "attn_v", "attn_output"],
+        )
+        .tensor(
+            "model.layers.{}.pre_feedforward_layernorm",
+            "blk.{}.ffn_norm",
+        )
+        .tensor(
+            "model.layers.{}.post_attention_layernorm",
+            "blk.{}.post_attention_norm",
+        )
+        .tensor(
+            "model.layers.{}.post_feedforward_layernorm",
+            "blk.{}.post_ffw_norm",
+        )
+        .change("norm.weight", Change::Map(|weight| weight + 1.0))
+}
+
+/// Scores are scaled as [`gemma`] does it, and a folder that says otherwise is none of these models.
+fn check_scale(translation: &mut Translation<'_>, layers_of_27b: usize) -> Result<(), ModelError> {
+    const KEY: &str = "query_pre_attn_scalar";
+    let config = translation.config;
+    let scalar: f64 = config.get(KEY)?;
+    let layers: usize = config.get("num_hidden_layers")?;
+    let [hidden, heads] = [
+        config.get("hidden_size")?,
+        config.get::<f64>("num_attention_heads")?,
+    ];
+    let expected = match layers == layers_of_27b {
+        true => hidden / heads,
+        false => config.get("head_dim")?,
+    };
+    if scalar == expected {
+        return Ok(());
+    }
+    Err(translation.unsupported(KEY, &scalar.to_string()))
 }
 
 /// What all share.

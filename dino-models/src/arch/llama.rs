@@ -4,6 +4,7 @@
 //! `LlamaForCausalLM`, `MistralForCausalLM` and `MixtralForCausalLM` of `transformers`.
 //! GGUF files of this family store the rows of q and k so that rotated features lie side by side.
 
+use super::hugging_face::{Change, HuggingFace, Windows, interleave_keys, interleave_queries};
 use super::{Architecture, Bias, Biases, Experts, RopePairing, Shares, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
@@ -15,6 +16,26 @@ pub struct Llama;
 impl Architecture for Llama {
     fn names(&self) -> &[&str] {
         &["llama"]
+    }
+
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        let llama = HuggingFace::decoder(&["llama"], &["LlamaForCausalLM"])
+            .biases(
+                "attention_bias",
+                false,
+                &["attn_q", "attn_k", "attn_v", "attn_output"],
+            )
+            .biases("mlp_bias", false, &["ffn_gate", "ffn_up", "ffn_down"]);
+        let mistral =
+            HuggingFace::decoder(&["mistral"], &["MistralForCausalLM"]).windows(Windows::All);
+        let rows = |family: HuggingFace| {
+            family
+                .change("attn_q.weight", Change::Rows(interleave_queries))
+                .change("attn_q.bias", Change::Rows(interleave_queries))
+                .change("attn_k.weight", Change::Rows(interleave_keys))
+                .change("attn_k.bias", Change::Rows(interleave_keys))
+        };
+        [llama, mistral].map(rows).into()
     }
 
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {

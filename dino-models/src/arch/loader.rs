@@ -103,11 +103,7 @@ const INERT_KEYS: [&str; 2] = ["tensor_data_layout", "vocab_size"];
 impl<'a> Loader<'a> {
     /// A loader of `file` that packs weights for the kernels of `compute`.
     pub fn new(file: &'a ModelFile, compute: &'a Compute, options: LoaderOptions) -> Self {
-        let total = file
-            .weights
-            .iter()
-            .map(|tensor| tensor.storage().len())
-            .sum();
+        let total = file.weights.infos().map(|tensor| tensor.bytes()).sum();
         let packed = match options.packed_cache.clone() {
             None => PackedStore::Off,
             Some(path) => {
@@ -161,9 +157,10 @@ impl<'a> Loader<'a> {
         bias: Bias,
     ) -> Result<Linear, ModelError> {
         let tensor = format!("{name}.weight");
-        let weight = self.pack(self.file.weights.expect(&tensor, &shape)?)?;
+        let tensor = self.file.weights.expect(&tensor, &shape)?;
+        let weight = self.pack(&tensor)?;
         let bias = self.bias(name, shape[0], bias)?;
-        let watch = self.watch(&tensor);
+        let watch = self.watch(tensor.name());
         Ok(Linear {
             weight,
             bias,
@@ -349,8 +346,8 @@ impl<'a> Loader<'a> {
     /// If it is missing or of another shape.
     pub fn values(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         let tensor = self.file.weights.expect(name, shape)?;
-        self.advance(tensor);
-        let array = self.read(tensor)?.to_array()?;
+        self.advance(&tensor);
+        let array = self.read(&tensor)?.to_array()?;
         Ok(array.into_raw_vec_and_offset().0)
     }
 
@@ -370,16 +367,20 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// If the table is missing or `expected` is another number.
     pub fn vocabulary(&self, expected: Option<usize>) -> Result<usize, ModelError> {
-        let rows = self.file.weights.get("token_embd.weight")?.rows();
+        let rows = match self.file.weights.info("token_embd.weight") {
+            Some(info) => info.shape.first().copied().unwrap_or(0),
+            None => self.file.weights.get("token_embd.weight")?.rows(),
+        };
         let fits = rows > 0 && u32::try_from(rows).is_ok() && expected.is_none_or(|n| n == rows);
-        let key = format!("{}.vocab_size", self.metadata().architecture()?);
+        let key = self.metadata().scoped()?.key("vocab_size");
         let found = expected.unwrap_or(rows);
+        let table = self.file.weights.told("token_embd.weight");
         check(
             self.metadata(),
             &key,
             found,
             fits,
-            &format!("the {rows} rows of token_embd.weight"),
+            &format!("the {rows} rows of {table}"),
         )?;
         Ok(rows)
     }
@@ -408,13 +409,14 @@ impl<'a> Loader<'a> {
             .metadata()
             .unread()
             .filter(matters)
-            .map(str::to_owned)
+            .map(|key| self.metadata().told(key).to_owned())
             .collect();
         let file = || self.metadata().file().to_owned();
         if !keys.is_empty() {
             return Err(ModelError::UnreadKeys { file: file(), keys });
         }
-        let tensors: Vec<_> = self.file.weights.unread().map(str::to_owned).collect();
+        let unread = self.file.weights.unread();
+        let tensors: Vec<_> = unread.map(|name| self.file.weights.told(name)).collect();
         if !tensors.is_empty() {
             return Err(ModelError::UnreadTensors {
                 file: file(),

@@ -15,6 +15,7 @@ mod glm4;
 mod gpt2;
 mod gpt_neox;
 mod granite;
+mod hugging_face;
 mod llama;
 mod loader;
 mod olmo2;
@@ -44,6 +45,10 @@ pub use glm4::Glm4;
 pub use gpt_neox::GptNeoX;
 pub use gpt2::Gpt2;
 pub use granite::{Granite, GraniteMoe};
+pub use hugging_face::{
+    Change, FolderConfig, HuggingFace, RowOrder, Translation, Windows, interleave_keys,
+    interleave_queries,
+};
 pub use llama::Llama;
 pub use loader::{Linear, LoadProgress, Loader, LoaderOptions, Watch};
 pub use olmo2::Olmo2;
@@ -75,6 +80,12 @@ pub trait Architecture: Send + Sync {
     /// # Errors
     /// If a key is missing, impossible or not supported.
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError>;
+
+    /// What Hugging Face folders of this architecture look like, one description for models that share one; provided
+    /// for architectures that come in GGUF files alone.
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        Vec::new()
+    }
 
     /// The model itself; provided for every decoder that a [`Spec`] can describe.
     ///

@@ -3,7 +3,7 @@
 //! OLMo Team, arXiv:2501.00656 and arXiv:2512.13961. References: `Olmo2ForCausalLM` and `Olmo3ForCausalLM` of
 //! `transformers`. Files of OLMo 3, which has a window in three of four layers, say `olmo2` too.
 
-use super::{Architecture, Norms, QkNorm, RopePairing, RopeScaling, RopeSpec, Spec};
+use super::{Architecture, HuggingFace, Norms, QkNorm, RopePairing, RopeScaling, RopeSpec, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
 
@@ -14,6 +14,26 @@ pub struct Olmo2;
 impl Architecture for Olmo2 {
     fn names(&self) -> &[&str] {
         &["olmo2"]
+    }
+
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        let olmo2 = HuggingFace::decoder(&["olmo2"], &["Olmo2ForCausalLM"])
+            .biases(
+                "attention_bias",
+                false,
+                &["attn_q", "attn_k", "attn_v", "attn_output"],
+            )
+            .tensor("model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm")
+            .tensor("model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm")
+            .tensor(
+                "model.layers.{}.post_attention_layernorm",
+                "blk.{}.post_attention_norm",
+            )
+            .tensor(
+                "model.layers.{}.post_feedforward_layernorm",
+                "blk.{}.post_ffw_norm",
+            );
+        vec![olmo2]
     }
 
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {

@@ -4,7 +4,6 @@ use super::Experts;
 use super::spec::check;
 use crate::ModelError;
 use crate::format::{Metadata, Value, Weights};
-use dino_core::Tensor;
 
 /// A normalisation of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,12 +105,11 @@ pub enum QkNorm {
 impl QkNorm {
     /// With `EachHead` only where `weights` has it.
     pub(crate) fn settled(self, weights: &Weights) -> Self {
-        let stored = |tensor: &Tensor| {
-            tensor.name().ends_with(".attn_q_norm.weight")
-                || tensor.name().ends_with(".attn_k_norm.weight")
+        let stored = |name: &str| {
+            name.ends_with(".attn_q_norm.weight") || name.ends_with(".attn_k_norm.weight")
         };
         match self {
-            Self::EachHead if !weights.iter().any(stored) => Self::None,
+            Self::EachHead if !weights.names().any(stored) => Self::None,
             settled => settled,
         }
     }
@@ -188,8 +186,8 @@ impl Biases {
         let settle = |bias: Bias, layers: &[&str]| {
             let stored = || {
                 let mut names = weights
-                    .iter()
-                    .filter_map(|t| t.name().strip_suffix(".bias"));
+                    .names()
+                    .filter_map(|name| name.strip_suffix(".bias"));
                 names.any(|name| layers.iter().any(|layer| name.ends_with(layer)))
             };
             match bias {

@@ -3,7 +3,7 @@
 //! Abdin et al., arXiv:2404.14219. Reference: `Phi3ForCausalLM` of `transformers`. Tensors of the file say that its
 //! context was stretched by longrope.
 
-use super::{Architecture, Matrices, RopePairing, Spec};
+use super::{Architecture, HuggingFace, Matrices, RopePairing, Spec, Windows};
 use crate::ModelError;
 use crate::format::Metadata;
 
@@ -14,6 +14,16 @@ pub struct Phi3;
 impl Architecture for Phi3 {
     fn names(&self) -> &[&str] {
         &["phi3"]
+    }
+
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        let phi3 = HuggingFace::decoder(&["phi3"], &["Phi3ForCausalLM"])
+            .windows(Windows::All)
+            .tensor("model.layers.{}.self_attn.qkv_proj", "blk.{}.attn_qkv")
+            .tensor("model.layers.{}.mlp.gate_up_proj", "blk.{}.ffn_up")
+            // What longrope's factors were chosen for; nothing else uses it.
+            .inert("original_max_position_embeddings");
+        vec![phi3]
     }
 
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {

@@ -2,6 +2,7 @@
 //!
 //! Yang et al., arXiv:2407.10671. References: `Qwen2ForCausalLM` and `Qwen2MoeForCausalLM` of `transformers`.
 
+use super::hugging_face::{HuggingFace, Windows};
 use super::{Architecture, Bias, Experts, RopePairing, Shares, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
@@ -17,6 +18,12 @@ pub struct Qwen2Moe;
 impl Architecture for Qwen2 {
     fn names(&self) -> &[&str] {
         &["qwen2"]
+    }
+
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        let qwen2 =
+            HuggingFace::decoder(&["qwen2"], &["Qwen2ForCausalLM"]).windows(Windows::FromLayer);
+        vec![qwen2]
     }
 
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {

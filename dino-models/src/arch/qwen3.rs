@@ -2,6 +2,7 @@
 //!
 //! Yang et al., arXiv:2505.09388. References: `Qwen3ForCausalLM` and `Qwen3MoeForCausalLM` of `transformers`.
 
+use super::hugging_face::{HuggingFace, Windows};
 use super::{Architecture, Experts, QkNorm, RopePairing, Shares, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
@@ -17,6 +18,19 @@ pub struct Qwen3Moe;
 impl Architecture for Qwen3 {
     fn names(&self) -> &[&str] {
         &["qwen3"]
+    }
+
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        let qwen3 = HuggingFace::decoder(&["qwen3"], &["Qwen3ForCausalLM"])
+            .windows(Windows::FromLayer)
+            .biases(
+                "attention_bias",
+                false,
+                &["attn_q", "attn_k", "attn_v", "attn_output"],
+            )
+            .tensor("model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm")
+            .tensor("model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm");
+        vec![qwen3]
     }
 
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {

@@ -1,7 +1,9 @@
 //! The architectures that a loader knows.
 
-use super::{self as arch, Architecture, Loader};
+use super::{self as arch, Architecture, Loader, hugging_face};
+use crate::format::{Folder, ModelFile};
 use crate::{CausalLm, ModelError};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Architectures by name; later ones win over earlier ones of the same name.
@@ -63,6 +65,49 @@ impl Registry {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// Opens a model file of any format: GGUF, the first part of a split one, or a Hugging Face folder (the folder itself
+    /// or a file in it) of an architecture that is known here.
+    ///
+    /// # Errors
+    /// As those of [`ModelFile::open`]; [`ModelError::UnknownArchitecture`] for a folder of another architecture;
+    /// [`ModelError::UnreadKeys`] for a key of its configuration that is not understood, and what else is wrong with it.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<ModelFile, ModelError> {
+        let path = path.as_ref();
+        match Folder::find(path) {
+            Some(folder) => self.open_folder(Folder::open(folder)?),
+            None => Ok(ModelFile::open(path)?),
+        }
+    }
+
+    fn open_folder(&self, mut folder: Folder) -> Result<ModelFile, ModelError> {
+        let found: String = folder.config.get::<&str>("model_type")?.to_owned();
+        for architecture in self.architectures.iter().rev() {
+            for description in architecture.hugging_face() {
+                if description.model_types().contains(&found.as_str()) {
+                    return hugging_face::translate(&mut folder, &**architecture, &description);
+                }
+            }
+        }
+        Err(ModelError::UnknownArchitecture {
+            file: folder.config.file().to_owned(),
+            found,
+            known: self.model_types(),
+        })
+    }
+
+    /// The `model_type`s of Hugging Face folders that are known, sorted.
+    pub fn model_types(&self) -> Vec<String> {
+        let described = self
+            .architectures
+            .iter()
+            .flat_map(|known| known.hugging_face());
+        let types = described.flat_map(|described| described.model_types().to_vec());
+        let mut types: Vec<String> = types.map(str::to_owned).collect();
+        types.sort();
+        types.dedup();
+        types
     }
 
     /// Builds the model that the loader's metadata names, and makes sure that nothing of the file was ignored.

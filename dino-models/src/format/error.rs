@@ -110,7 +110,7 @@ pub enum FormatError {
     DuplicateKey { file: PathBuf, key: String },
 
     /// A key that must be there.
-    #[error("{}: the key `{key}` is missing; convert the model again with a current converter", file.display())]
+    #[error("{}: the key `{key}` is missing{}", file.display(), again(file))]
     MissingKey { file: PathBuf, key: String },
 
     /// A value that is not of the type asked for, or does not fit in it.
@@ -232,6 +232,41 @@ pub enum FormatError {
         found: Vec<usize>,
     },
 
+    /// A JSON file, or the JSON header of a safetensors file, that is not what it must be.
+    #[error("{}: the JSON in it cannot be read: {source}", file.display())]
+    Header {
+        file: PathBuf,
+        source: serde_json::Error,
+    },
+
+    /// A safetensors type that is not read here.
+    #[error(
+        "{}: tensor `{tensor}` has type {found}, which is not read here (F32, F16 and BF16 are): take a folder of \
+         the model in one of these, or a .gguf file", file.display()
+    )]
+    UnreadType {
+        file: PathBuf,
+        tensor: String,
+        found: String,
+    },
+
+    /// A folder without what a model needs.
+    #[error("{}: the folder has no {wanted}: {advice}", folder.display())]
+    Lacking {
+        folder: PathBuf,
+        wanted: &'static str,
+        advice: &'static str,
+    },
+
+    /// Tensors that cannot be turned into what the model has in their place.
+    #[error("{}: tensor `{tensor}` has {found}, expected {expected}", file.display())]
+    Unfit {
+        file: PathBuf,
+        tensor: String,
+        found: String,
+        expected: String,
+    },
+
     /// A later part of a split file was opened.
     #[error(
         "{}: this is part {} of {count} of a split model: open the first part, {}",
@@ -287,4 +322,12 @@ pub enum FormatError {
         expected: usize,
         found: usize,
     },
+}
+
+/// What to do about a key that a converter did not write.
+fn again(file: &Path) -> &'static str {
+    match file.extension() {
+        Some(extension) if extension == "json" => "",
+        _ => "; convert the model again with a current converter",
+    }
 }

@@ -38,6 +38,8 @@ pub struct Metadata {
 struct Entry {
     value: Value,
     read: AtomicBool,
+    /// What the file calls the key, where it is not GGUF's name.
+    origin: Option<String>,
 }
 
 impl Metadata {
@@ -51,11 +53,36 @@ impl Metadata {
 
     /// Adds a value, or replaces the one of that name.
     pub fn insert(&mut self, key: impl Into<String>, value: impl Into<Value>) {
+        self.add(key.into(), value.into(), None);
+    }
+
+    /// Like [`Metadata::insert`] of a value that the file keeps under the name `origin`, which errors will use.
+    pub fn insert_from(
+        &mut self,
+        origin: impl Into<String>,
+        key: impl Into<String>,
+        value: impl Into<Value>,
+    ) {
+        self.add(key.into(), value.into(), Some(origin.into()));
+    }
+
+    fn add(&mut self, key: String, value: Value, origin: Option<String>) {
+        let read = AtomicBool::new(false);
         let entry = Entry {
-            value: value.into(),
-            read: AtomicBool::new(false),
+            value,
+            read,
+            origin,
         };
-        self.entries.insert(key.into(), entry);
+        self.entries.insert(key, entry);
+    }
+
+    /// What the file calls `key`, for messages.
+    pub fn told<'a>(&'a self, key: &'a str) -> &'a str {
+        let origin = self
+            .entries
+            .get(key)
+            .and_then(|entry| entry.origin.as_deref());
+        origin.unwrap_or(key)
     }
 
     /// Like [`Metadata::insert`], in a chain.
@@ -124,7 +151,7 @@ impl Metadata {
     {
         let wrong_length = |found| FormatError::WrongLength {
             file: self.file.clone(),
-            key: key.into(),
+            key: self.told(key).into(),
             expected: layers,
             found,
         };
@@ -195,7 +222,7 @@ impl Metadata {
     fn wrong_type(&self, key: &str, expected: Cow<'static, str>, found: &Value) -> FormatError {
         FormatError::WrongType {
             file: self.file.clone(),
-            key: key.into(),
+            key: self.told(key).into(),
             expected: expected.into(),
             found: format!("{} {found}", found.kind()),
         }
@@ -210,8 +237,12 @@ pub struct Scoped<'a> {
 }
 
 impl<'a> Scoped<'a> {
-    /// The full name of a key.
+    /// The full name of a key, as the file calls it: for messages.
     pub fn key(&self, key: &str) -> String {
+        self.metadata.told(&self.full(key)).to_owned()
+    }
+
+    fn full(&self, key: &str) -> String {
         format!("{}.{key}", self.scope)
     }
 
@@ -220,7 +251,7 @@ impl<'a> Scoped<'a> {
     /// # Errors
     /// If the key is missing, of another type or does not fit.
     pub fn get<T: FromValue<'a>>(&self, key: &str) -> Result<T, FormatError> {
-        self.metadata.get(&self.key(key))
+        self.metadata.get(&self.full(key))
     }
 
     /// Like [`Metadata::maybe`].
@@ -228,7 +259,7 @@ impl<'a> Scoped<'a> {
     /// # Errors
     /// If the value is of another type or does not fit.
     pub fn maybe<T: FromValue<'a>>(&self, key: &str) -> Result<Option<T>, FormatError> {
-        self.metadata.maybe(&self.key(key))
+        self.metadata.maybe(&self.full(key))
     }
 
     /// Like [`Metadata::per_layer`].
@@ -239,7 +270,7 @@ impl<'a> Scoped<'a> {
     where
         T: Clone + for<'v> FromValue<'v>,
     {
-        self.metadata.per_layer(&self.key(key), layers)
+        self.metadata.per_layer(&self.full(key), layers)
     }
 
     /// Like [`Metadata::maybe_per_layer`].
@@ -254,7 +285,7 @@ impl<'a> Scoped<'a> {
     where
         T: Clone + for<'v> FromValue<'v>,
     {
-        self.metadata.maybe_per_layer(&self.key(key), layers)
+        self.metadata.maybe_per_layer(&self.full(key), layers)
     }
 }
 

@@ -9,10 +9,15 @@
 
 mod array;
 mod convert;
+mod derived;
 mod error;
+mod folder;
 pub mod gguf;
+mod json;
 mod metadata;
 mod model_file;
+mod names;
+pub mod safetensors;
 mod serialize;
 mod sniff;
 mod value;
@@ -21,7 +26,11 @@ mod weights;
 pub use array::{Array, ScalarArray, StringArray};
 pub use convert::FromValue;
 pub use error::FormatError;
+pub use folder::Folder;
 pub use metadata::{Metadata, Scoped};
 pub use model_file::ModelFile;
 pub use value::{Value, ValueType};
-pub use weights::Weights;
+pub use weights::{TensorInfo, Weights};
+
+pub(crate) use derived::{Join, Step, joined_shape, row_axis};
+pub(crate) use names::{Origins, fill, pattern, stem};

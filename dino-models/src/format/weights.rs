@@ -1,22 +1,56 @@
 //! The tensors of a file under their names.
 
 use super::FormatError;
-use dino_core::Tensor;
+use super::derived::{Derived, Join, Step};
+use super::names::Origins;
+use dino_core::{DType, Tensor};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Tensors under their names, in the order of the file, that remember which of them were asked for.
+///
+/// A tensor is a view of the file's bytes, or is made of others when it is asked for, and each time anew.
 #[derive(Debug)]
 pub struct Weights {
     file: PathBuf,
     entries: IndexMap<String, Entry>,
+    origins: Origins,
 }
 
 #[derive(Debug)]
 struct Entry {
-    tensor: Tensor,
+    source: Source,
     read: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Source {
+    Stored(Tensor),
+    Derived(Derived),
+}
+
+/// What a tensor is, without its values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its name.
+    pub name: String,
+    /// Its stored type.
+    pub dtype: DType,
+    /// Its dimensions, rows first.
+    pub shape: Vec<usize>,
+}
+
+impl TensorInfo {
+    /// Values in all.
+    pub fn values(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Bytes in all; 0 if they cannot be counted.
+    pub fn bytes(&self) -> usize {
+        Tensor::byte_size(&self.name, self.dtype, &self.shape).unwrap_or(0)
+    }
 }
 
 impl Weights {
@@ -25,6 +59,7 @@ impl Weights {
         Self {
             file: file.into(),
             entries: IndexMap::new(),
+            origins: Origins::default(),
         }
     }
 
@@ -33,17 +68,43 @@ impl Weights {
     /// # Errors
     /// [`FormatError::DuplicateTensor`] if there is one of that name.
     pub fn insert(&mut self, tensor: Tensor) -> Result<(), FormatError> {
-        if self.entries.contains_key(tensor.name()) {
+        self.add(tensor.name().into(), Source::Stored(tensor))
+    }
+
+    /// Adds the tensor `name` that is to be made of `parts` when it is asked for.
+    ///
+    /// # Errors
+    /// [`FormatError::DuplicateTensor`]; [`FormatError::Unfit`] if the parts or the steps do not fit.
+    pub(crate) fn derive(
+        &mut self,
+        name: &str,
+        parts: Vec<Tensor>,
+        join: Join,
+        steps: Vec<Step>,
+    ) -> Result<(), FormatError> {
+        let derived = Derived::new(&self.file, name, parts, join, steps)?;
+        self.add(name.into(), Source::Derived(derived))
+    }
+
+    /// Takes a tensor out.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.entries.shift_remove(name);
+    }
+
+    /// Lets errors call tensors by the names that the file gives them.
+    pub(crate) fn set_origins(&mut self, origins: Origins) {
+        self.origins = origins;
+    }
+
+    fn add(&mut self, name: String, source: Source) -> Result<(), FormatError> {
+        if self.entries.contains_key(&name) {
             return Err(FormatError::DuplicateTensor {
                 file: self.file.clone(),
-                tensor: tensor.name().into(),
+                tensor: self.told(&name),
             });
         }
-        let entry = Entry {
-            tensor,
-            read: AtomicBool::new(false),
-        };
-        self.entries.insert(entry.tensor.name().into(), entry);
+        let read = AtomicBool::new(false);
+        self.entries.insert(name, Entry { source, read });
         Ok(())
     }
 
@@ -56,41 +117,40 @@ impl Weights {
     ///
     /// # Errors
     /// [`FormatError::MissingTensor`], which tells of a similar name if there is one.
-    pub fn get(&self, name: &str) -> Result<&Tensor, FormatError> {
-        self.maybe(name).ok_or_else(|| FormatError::MissingTensor {
-            file: self.file.clone(),
-            tensor: name.into(),
-            similar: self.similar(name),
-        })
+    pub fn get(&self, name: &str) -> Result<Tensor, FormatError> {
+        self.maybe(name).ok_or_else(|| self.missing(name))
     }
 
     /// The tensor with this name, if there is one.
-    pub fn maybe(&self, name: &str) -> Option<&Tensor> {
+    pub fn maybe(&self, name: &str) -> Option<Tensor> {
         let entry = self.entries.get(name)?;
         entry.read.store(true, Ordering::Relaxed);
-        Some(&entry.tensor)
+        Some(entry.source.tensor())
     }
 
     /// The tensor with this name, which must have `shape` (rows first).
     ///
     /// # Errors
     /// [`FormatError::MissingTensor`]; [`FormatError::ShapeMismatch`].
-    pub fn expect(&self, name: &str, shape: &[usize]) -> Result<&Tensor, FormatError> {
-        self.shaped(self.get(name)?, shape)
+    pub fn expect(&self, name: &str, shape: &[usize]) -> Result<Tensor, FormatError> {
+        let tensor = self.maybe_expect(name, shape)?;
+        tensor.ok_or_else(|| self.missing(name))
     }
 
     /// The tensor with this name, if there is one; it must have `shape` (rows first) then.
     ///
     /// # Errors
     /// [`FormatError::ShapeMismatch`].
-    pub fn maybe_expect(
-        &self,
-        name: &str,
-        shape: &[usize],
-    ) -> Result<Option<&Tensor>, FormatError> {
-        self.maybe(name)
-            .map(|tensor| self.shaped(tensor, shape))
-            .transpose()
+    pub fn maybe_expect(&self, name: &str, shape: &[usize]) -> Result<Option<Tensor>, FormatError> {
+        match self.entries.get(name).map(|entry| entry.source.shape()) {
+            Some(found) if found != shape => Err(FormatError::ShapeMismatch {
+                file: self.file.clone(),
+                tensor: self.told(name),
+                expected: shape.to_vec(),
+                found: found.to_vec(),
+            }),
+            _ => Ok(self.maybe(name)),
+        }
     }
 
     /// Whether there is a tensor with this name. Does not count as reading it.
@@ -99,8 +159,31 @@ impl Weights {
     }
 
     /// All tensors, in order. Does not count as reading them.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Tensor> {
-        self.entries.values().map(|entry| &entry.tensor)
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Tensor> {
+        self.entries.values().map(|entry| entry.source.tensor())
+    }
+
+    /// The tensors of the file that each one is or is made of, under its name. Does not count as reading them.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.entries.iter().flat_map(|(name, entry)| {
+            let parts = entry.source.parts().iter();
+            parts.map(move |part| (name.as_str(), part))
+        })
+    }
+
+    /// The names of all tensors, in order. Does not count as reading them.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// What the tensors are, in order. Makes none of them.
+    pub fn infos(&self) -> impl ExactSizeIterator<Item = TensorInfo> {
+        self.entries.values().map(|entry| entry.source.info())
+    }
+
+    /// What the tensor with this name is, if there is one. Does not count as reading it.
+    pub fn info(&self, name: &str) -> Option<TensorInfo> {
+        self.entries.get(name).map(|entry| entry.source.info())
     }
 
     /// How many tensors there are.
@@ -115,22 +198,23 @@ impl Weights {
 
     /// The names of the tensors that nobody asked for, in order.
     pub fn unread(&self) -> impl Iterator<Item = &str> {
-        let entries = self.entries.values();
-        entries
-            .filter(|entry| !entry.read.load(Ordering::Relaxed))
-            .map(|entry| entry.tensor.name())
+        let unread = |entry: &Entry| !entry.read.load(Ordering::Relaxed);
+        self.entries
+            .iter()
+            .filter_map(move |(name, entry)| unread(entry).then_some(name.as_str()))
     }
 
-    fn shaped<'a>(&self, tensor: &'a Tensor, shape: &[usize]) -> Result<&'a Tensor, FormatError> {
-        if tensor.shape() == shape {
-            return Ok(tensor);
-        }
-        Err(FormatError::ShapeMismatch {
+    /// What the file calls the tensor `name`, for messages.
+    pub fn told(&self, name: &str) -> String {
+        self.origins.of(name).unwrap_or_else(|| name.into())
+    }
+
+    fn missing(&self, name: &str) -> FormatError {
+        FormatError::MissingTensor {
             file: self.file.clone(),
-            tensor: tensor.name().into(),
-            expected: shape.to_vec(),
-            found: tensor.shape().to_vec(),
-        })
+            tensor: self.told(name),
+            similar: self.similar(name).map(|name| self.told(&name)),
+        }
     }
 
     /// The name that differs least from `name`, if it differs by little.
@@ -142,6 +226,40 @@ impl Weights {
             names.map(|other| (edit_distance(name.as_bytes(), other.as_bytes()), other));
         let (distance, closest) = distances.min_by_key(|&(distance, _)| distance)?;
         (distance < FAR).then(|| closest.clone())
+    }
+}
+
+impl Source {
+    fn tensor(&self) -> Tensor {
+        match self {
+            Self::Stored(tensor) => tensor.clone(),
+            Self::Derived(derived) => derived.make(),
+        }
+    }
+
+    fn info(&self) -> TensorInfo {
+        match self {
+            Self::Stored(tensor) => TensorInfo {
+                name: tensor.name().into(),
+                dtype: tensor.dtype(),
+                shape: tensor.shape().to_vec(),
+            },
+            Self::Derived(derived) => derived.info().clone(),
+        }
+    }
+
+    fn parts(&self) -> &[Tensor] {
+        match self {
+            Self::Stored(tensor) => std::slice::from_ref(tensor),
+            Self::Derived(derived) => derived.parts(),
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        match self {
+            Self::Stored(tensor) => tensor.shape(),
+            Self::Derived(derived) => &derived.info().shape,
+        }
     }
 }
 

@@ -21,15 +21,15 @@ pub(super) fn fingerprint(
         sum.update(identity);
     }
     // A model in memory has no file; its samples must do.
-    if let Ok(metadata) = std::fs::metadata(&file.path) {
+    if let Ok(metadata) = std::fs::metadata(file.weights.file()) {
         sum.update(metadata.len().to_le_bytes());
         let age = metadata.modified().ok();
         let age = age.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         sum.update(age.map_or(0, |age| age.as_nanos()).to_le_bytes());
     }
-    for tensor in file.weights.iter() {
-        sum.update(tensor.name().len().to_le_bytes());
-        sum.update(tensor.name());
+    for (name, tensor) in file.weights.sources() {
+        sum.update(name.len().to_le_bytes());
+        sum.update(name);
         sum.update(tensor.dtype().gguf_id().to_le_bytes());
         for &dimension in tensor.shape() {
             sum.update(dimension.to_le_bytes());

@@ -76,11 +76,11 @@ impl Transformer {
         let norm = Norm::load(spec.norm, loader, "output_norm", spec.hidden)?;
         // Without a head of its own, a model uses the embedding table for it.
         let (head, embedding) = match loader.weights().maybe_expect("output.weight", &shape)? {
-            Some(head) => (head, Some(table.clone())),
+            Some(head) => (head, Some(table)),
             None => (table, None),
         };
         let head_bias = loader.bias("output", vocabulary, spec.biases.head)?;
-        let (head, head_watch) = (loader.pack(head)?, loader.watch(head.name()));
+        let (head, head_watch) = (loader.pack(&head)?, loader.watch(head.name()));
         let tables = [&embedding, &positions].into_iter().flatten();
         let tables = tables.map(|table| table.storage().clone());
         let config = Config {
@@ -92,7 +92,7 @@ impl Transformer {
             states: Vec::new(),
             kv_heads: spec.kv_heads,
             head_dim: spec.head_dim,
-            parameters: loader.weights().iter().map(Tensor::len).sum(),
+            parameters: loader.weights().infos().map(|info| info.values()).sum(),
         };
         let window = match loader.residency() {
             Residency::Streamed { budget } => {

@@ -14,7 +14,7 @@ pub(crate) fn path(name: &str) -> PathBuf {
 }
 
 pub(crate) fn open(name: &str) -> ModelFile {
-    ModelFile::open(path(name)).unwrap()
+    Registry::default().open(path(name)).unwrap()
 }
 
 pub(crate) fn build(file: &ModelFile, precise: bool) -> Result<Box<dyn CausalLm>, ModelError> {

@@ -3,5 +3,6 @@
 mod architectures;
 mod common;
 mod consistency;
+mod folders;
 mod refusals;
 mod table;

@@ -24,7 +24,7 @@ fn with_tensors(change: impl Fn(&Tensor) -> Option<Tensor>) -> ModelFile {
 
 fn changed(file: ModelFile, change: impl Fn(&Tensor) -> Option<Tensor>) -> ModelFile {
     let mut weights = Weights::new(file.metadata.file());
-    for tensor in file.weights.iter().filter_map(change) {
+    for tensor in file.weights.iter().filter_map(|tensor| change(&tensor)) {
         weights.insert(tensor).unwrap();
     }
     ModelFile { weights, ..file }

@@ -22,15 +22,7 @@ pub fn copy_as_minicpm(source: &Path, from: &str, target: &Path) -> Result<(), F
             None => metadata.insert(key, value.clone()),
         }
     }
-    let infos: Vec<_> = file
-        .weights
-        .iter()
-        .map(|tensor| TensorInfo {
-            name: tensor.name().to_owned(),
-            dtype: tensor.dtype(),
-            shape: tensor.shape().to_vec(),
-        })
-        .collect();
+    let infos: Vec<_> = file.weights.infos().collect();
     let mut writer = Writer::create(target, &metadata, &infos)?;
     for tensor in file.weights.iter() {
         writer.tensor(tensor.storage().as_slice())?;

@@ -11,7 +11,7 @@
 
 use dino_llm::dino_kernels::ops::{self, EmbeddingTable, LinearInput};
 use dino_llm::dino_kernels::{Compute, PackedWeight};
-use dino_llm::dino_models::arch::{Linear, Loader, Spec};
+use dino_llm::dino_models::arch::{Bias, Linear, Loader, Spec};
 use dino_llm::dino_models::format::Metadata;
 use dino_llm::dino_models::{Batch, Cache, CausalLm, Scratch};
 use dino_llm::{Architecture, Config, ModelError};
@@ -67,7 +67,7 @@ impl Recurrent {
         let table = loader
             .weights()
             .expect("token_embd.weight", &[vocabulary, hidden])?;
-        let embedding = loader.pack(table)?;
+        let embedding = loader.pack(&table)?;
         let layers: Vec<_> = (0..layers)
             .map(|index| Layer::load(loader, index, hidden))
             .collect::<Result<_, _>>()?;
@@ -79,13 +79,13 @@ impl Recurrent {
                 layers: layers.len(),
                 // Nothing in pages: each layer has one row a sequence instead.
                 states: vec![hidden; layers.len()],
-                parameters: loader.weights().iter().map(|tensor| tensor.len()).sum(),
+                parameters: loader.weights().infos().map(|tensor| tensor.values()).sum(),
                 ..Config::default()
             },
             epsilon,
             embedding,
             norm: loader.vector("output_norm.weight", hidden)?,
-            head: loader.linear("output", vocabulary, hidden)?,
+            head: loader.linear("output", [vocabulary, hidden], Bias::Never)?,
             layers,
         })
     }
@@ -152,7 +152,10 @@ impl CausalLm for Recurrent {
 
 impl Layer {
     fn load(loader: &mut Loader<'_>, index: usize, hidden: usize) -> Result<Self, ModelError> {
-        let mut linear = |part: &str| loader.linear(&format!("blk.{index}.{part}"), hidden, hidden);
+        let mut linear = |part: &str| {
+            let name = format!("blk.{index}.{part}");
+            loader.linear(&name, [hidden, hidden], Bias::Always)
+        };
         Ok(Self {
             gate: linear("gate")?,
             candidate: linear("candidate")?,

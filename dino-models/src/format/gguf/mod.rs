@@ -18,8 +18,9 @@ mod tensors;
 mod types;
 mod writer;
 
+pub use super::weights::TensorInfo;
 pub(super) use split::read;
-pub use writer::{TensorInfo, Writer};
+pub use writer::Writer;
 
 /// Where a data section and its tensors start, unless `general.alignment` says otherwise.
 const DEFAULT_ALIGNMENT: usize = 32;

@@ -1,22 +1,11 @@
 //! Writes GGUF version 3, streaming the tensors, so that a reader never sees half a file.
 
 use super::DEFAULT_ALIGNMENT;
-use crate::format::{Array, FormatError, Metadata, Value};
-use dino_core::{DType, Tensor};
+use crate::format::{Array, FormatError, Metadata, TensorInfo, Value};
+use dino_core::Tensor;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-
-/// A tensor to be written.
-#[derive(Clone, Debug)]
-pub struct TensorInfo {
-    /// Its name.
-    pub name: String,
-    /// Its stored type.
-    pub dtype: DType,
-    /// Its dimensions, rows first.
-    pub shape: Vec<usize>,
-}
 
 /// A file being written: first the header, then tensor after tensor, then [`Writer::finish`].
 ///
@@ -227,6 +216,7 @@ fn put_array(out: &mut Vec<u8>, array: &Array) {
 mod tests {
     use super::*;
     use crate::format::{ModelFile, StringArray};
+    use dino_core::DType;
 
     fn info(name: &str, dtype: DType, shape: &[usize]) -> TensorInfo {
         TensorInfo {

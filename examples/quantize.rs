@@ -77,6 +77,9 @@ struct Arguments {
     /// Write what was learnt as an importance matrix.
     #[arg(long, value_name = "FILE", requires = "calibration")]
     save_imatrix: Option<PathBuf>,
+    /// Where the measured costs of tensors are kept: read if the file is there, else measured and written.
+    #[arg(long, value_name = "FILE", requires = "target")]
+    sensitivity: Option<PathBuf>,
     /// Write the plan.
     #[arg(long, value_name = "FILE")]
     save_plan: Option<PathBuf>,
@@ -269,38 +272,7 @@ fn automatic(
     file: &ModelFile,
     calibration: Option<&Calibration>,
 ) -> Result<Plan, Box<dyn Error>> {
-    const TYPES: [DType; 12] = [
-        DType::Q2_K,
-        DType::Q3_K,
-        DType::IQ4_XS,
-        DType::Q4_K,
-        DType::Q5_K,
-        DType::Q6_K,
-        DType::IQ4_NL,
-        DType::Q4_1,
-        DType::Q5_0,
-        DType::Q5_1,
-        DType::Q8_0,
-        DType::F16,
-    ];
-    let Some(text) = &arguments.calibration else {
-        return Err("a target is measured by a text: give one with --calibration FILE".into());
-    };
-    let options = SensitivityOptions {
-        threads: arguments.threads,
-        ..SensitivityOptions::default()
-    };
-    let mut progress = Bar::new("measuring");
-    let sensitivity = Sensitivity::measure(
-        file,
-        &read(text)?,
-        &TYPES,
-        calibration,
-        options,
-        |done, all| {
-            progress.show(done as u64, all as u64, "");
-        },
-    )?;
+    let sensitivity = sensitivity(arguments, file, calibration)?;
     let plan = if let Some(bits) = arguments.target_bpw {
         let bytes = bits * sensitivity.weights() as f64 / 8.0;
         sensitivity.plan_for_bytes(bytes as u64, &format!("{bits} bits per weight"))?
@@ -315,6 +287,47 @@ fn automatic(
         sensitivity.divergence(&plan)
     );
     Ok(plan)
+}
+
+/// What each tensor costs at each type.
+fn sensitivity(
+    arguments: &Arguments,
+    file: &ModelFile,
+    calibration: Option<&Calibration>,
+) -> Result<Sensitivity, Box<dyn Error>> {
+    const TYPES: [DType; 13] = [
+        DType::Q2_K,
+        DType::Q3_K,
+        DType::IQ4_XS,
+        DType::Q4_K,
+        DType::Q5_K,
+        DType::Q6_K,
+        DType::MXFP4,
+        DType::IQ4_NL,
+        DType::Q4_1,
+        DType::Q5_0,
+        DType::Q5_1,
+        DType::Q8_0,
+        DType::F16,
+    ];
+    if let Some(path) = arguments.sensitivity.as_ref().filter(|path| path.exists()) {
+        let measured = Sensitivity::from_json(&read(path)?, file);
+        return measured.map_err(|error| format!("{}: {error}", path.display()).into());
+    }
+    let Some(text) = &arguments.calibration else {
+        return Err("a target is measured by a text: give one with --calibration FILE".into());
+    };
+    let options = SensitivityOptions {
+        threads: arguments.threads,
+        ..SensitivityOptions::default()
+    };
+    let mut progress = Bar::new("measuring");
+    let report = |done, all| progress.show(done as u64, all as u64, "");
+    let measured = Sensitivity::measure(file, &read(text)?, &TYPES, calibration, options, report)?;
+    if let Some(path) = &arguments.sensitivity {
+        write_beside(path, measured.to_json().as_bytes())?;
+    }
+    Ok(measured)
 }
 
 /// Prints what a plan would come to.

@@ -51,6 +51,12 @@ pub enum QuantizeError {
         /// What is missing or wrong.
         reason: String,
     },
+    /// A text that does not say what the tensors of this file cost.
+    #[error("these are no measured sensitivities of this file: {reason}")]
+    NotASensitivity {
+        /// What is missing or wrong.
+        reason: String,
+    },
     /// The text is too short.
     #[error(
         "the text has {found} tokens, {needed} are needed: give a longer one, or smaller chunks"

@@ -17,6 +17,8 @@ use dino_quant::plan::{
 };
 use dino_quant::{QuantError, encode_tensor, estimate_loss, storable};
 
+use serde_json::{Map, Value, json};
+
 use super::calibrate::chunks;
 use super::file::copied;
 use super::{QuantizeError, tensor_facts};
@@ -120,9 +122,64 @@ impl Sensitivity {
                     });
                     (place, choices.collect())
                 });
+        let candidates = candidates.collect();
         Ok(Self {
-            candidates: candidates.collect(),
-            tensors: tensors.clone(),
+            tensors,
+            candidates,
+        })
+    }
+
+    /// What was measured as text, to be read by [`Self::from_json`]: for each tensor what it costs at each type.
+    pub fn to_json(&self) -> String {
+        let tensors = self.candidates.iter().map(|(place, types)| {
+            let costs = types
+                .iter()
+                .map(|(dtype, choice)| (dtype.name().to_owned(), json!(choice.cost)));
+            let costs: Map<String, Value> = costs.collect();
+            (self.tensors[*place].name.clone(), Value::Object(costs))
+        });
+        format!(
+            "{:#}\n",
+            json!({ "divergence": tensors.collect::<Map<_, _>>() })
+        )
+    }
+
+    /// Reads what [`Self::to_json`] wrote of the same file.
+    ///
+    /// # Errors
+    /// [`QuantizeError::NotASensitivity`] if it is something else, or another file's.
+    pub fn from_json(text: &str, file: &ModelFile) -> Result<Self, QuantizeError> {
+        let wrong = |reason: &str| QuantizeError::NotASensitivity {
+            reason: reason.into(),
+        };
+        let value: Value = serde_json::from_str(text).map_err(|error| wrong(&error.to_string()))?;
+        let costs = value.get("divergence").and_then(Value::as_object);
+        let costs = costs.ok_or_else(|| wrong("it has no object `divergence`"))?;
+        let tensors = tensor_facts(file);
+        let mut candidates = Vec::new();
+        for (place, tensor) in tensors.iter().enumerate() {
+            let Some(types) = costs.get(&tensor.name).and_then(Value::as_object) else {
+                if is_quantizable(tensor) {
+                    return Err(wrong(&format!("it says nothing of `{}`", tensor.name)));
+                }
+                continue;
+            };
+            let choice = |(name, cost): (&String, &Value)| {
+                let dtype = DType::from_name(name)?;
+                let fits = storable(dtype, tensor.columns()) == dtype;
+                let cost = cost.as_f64().filter(|cost| cost.is_finite() && fits)?;
+                let bytes = tensor.bytes(dtype);
+                Some((dtype, Choice { bytes, cost }))
+            };
+            let choices: Option<Vec<_>> = types.iter().map(choice).collect();
+            let choices = choices.filter(|choices| !choices.is_empty());
+            let choices = choices
+                .ok_or_else(|| wrong(&format!("`{}` has a wrong type or cost", tensor.name)))?;
+            candidates.push((place, choices));
+        }
+        Ok(Self {
+            tensors,
+            candidates,
         })
     }
 

@@ -50,17 +50,31 @@ pub(super) fn line_and_codes(
         values,
         weights: &weights,
     };
-    let searched = group.line(top, false);
-    let scale = stored(searched.scale);
-    // Rounding may move the scale by enough that another offset suits it better.
-    let offset = group.mean_miss(Line { scale, ..searched }, top);
-    let lines = [searched.offset, offset].map(|offset| Line {
-        scale,
-        offset: stored(offset),
-    });
-    let [first, second] = lines.map(|line| group.line_error(line, top));
-    let line = lines[usize::from(second < first)];
+    let line = rounded(&group, group.line(top, false), top);
     let inverse = inverse(line.scale);
     let code = |x: f32| nearest_code((x - line.offset) * inverse, 0.0, top) as u8;
     (line, values.map(code))
+}
+
+/// The line of f16 numbers that loses least near `line`: rounding one of both moves what suits the other.
+fn rounded(group: &Group<'_, 32>, line: Line, top: f32) -> Line {
+    let scale = stored(line.scale);
+    // A neighbour of an f16 is this far away, or half of it.
+    let step = scale * (1.0 / 1024.0);
+    let (mut best, mut best_error) = (Line::default(), f32::INFINITY);
+    for scale in [scale, stored(scale - step), stored(scale + step)] {
+        let fitting = group.mean_miss(Line { scale, ..line }, top);
+        for offset in [line.offset, fitting] {
+            let line = Line {
+                scale,
+                offset: stored(offset),
+            };
+            let error = group.line_error(line, top);
+            // The first one is taken in any case: what is not finite is found in it.
+            if error < best_error || best == Line::default() {
+                (best, best_error) = (line, error);
+            }
+        }
+    }
+    best
 }

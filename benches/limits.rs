@@ -23,7 +23,7 @@ const SMALL: (usize, usize) = (2048, 400 << 10);
 /// How long each figure is measured; the fastest run counts.
 const TIME: Duration = Duration::from_millis(250);
 /// Tokens of the columns that are bound by arithmetic.
-const TOKENS: [usize; 5] = [2, 4, 8, 16, 256];
+const TOKENS: [usize; 6] = [2, 4, 8, 16, 32, 256];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -22,6 +22,7 @@ pub struct QuantizedRows {
     scales: Vec<f32>,
     sums: Vec<f32>,
     half_sums: Vec<f32>,
+    starts: Vec<i32>,
 }
 
 /// Where the parts of one row of [`QuantizedRows`] begin: kernels fetch thousands of rows a token, and checking
@@ -36,6 +37,8 @@ pub(crate) struct QuantizedRow {
     pub(crate) sums: *const f32,
     /// `[columns / 16]`: the sum of 16 quantized values.
     pub(crate) half_sums: *const f32,
+    /// `[columns / 16]`: -128 times the sum of 16 codes; sums of products with weights raised by 128 start there.
+    pub(crate) starts: *const i32,
 }
 
 /// One row to be filled.
@@ -44,6 +47,7 @@ pub(crate) struct QuantizedRowMut<'a> {
     pub(crate) scales: &'a mut [f32],
     pub(crate) sums: &'a mut [f32],
     pub(crate) half_sums: &'a mut [f32],
+    pub(crate) starts: &'a mut [i32],
 }
 
 impl QuantizedRows {
@@ -90,12 +94,14 @@ impl QuantizedRows {
             .zip(self.scales.chunks_mut(TOKENS_A_TASK * halves))
             .zip(self.sums.chunks_mut(TOKENS_A_TASK * blocks))
             .zip(self.half_sums.chunks_mut(TOKENS_A_TASK * halves))
-            .map(|(((codes, scales), sums), half_sums)| {
+            .zip(self.starts.chunks_mut(TOKENS_A_TASK * halves))
+            .map(|((((codes, scales), sums), half_sums), starts)| {
                 Mutex::new(Some(RowsMut {
                     codes,
                     scales,
                     sums,
                     half_sums,
+                    starts,
                 }))
             })
             .collect();
@@ -143,6 +149,8 @@ impl QuantizedRows {
         self.sums.copy_from_slice(part(&from.sums, &rows, blocks));
         self.half_sums
             .copy_from_slice(part(&from.half_sums, &rows, halves));
+        self.starts
+            .copy_from_slice(part(&from.starts, &rows, halves));
     }
 
     fn resize(&mut self, tokens: usize, columns: usize) {
@@ -151,6 +159,7 @@ impl QuantizedRows {
         self.scales.resize(tokens * columns / 16, 0.0);
         self.sums.resize(tokens * columns / 32, 0.0);
         self.half_sums.resize(tokens * columns / 16, 0.0);
+        self.starts.resize(tokens * columns / 16, 0);
     }
 
     /// Row `token`.
@@ -166,6 +175,7 @@ impl QuantizedRows {
             scales: self.scales.as_ptr().wrapping_add(token * halves),
             sums: self.sums.as_ptr().wrapping_add(token * blocks),
             half_sums: self.half_sums.as_ptr().wrapping_add(token * halves),
+            starts: self.starts.as_ptr().wrapping_add(token * halves),
         }
     }
 
@@ -189,6 +199,7 @@ impl QuantizedRows {
             scales: &mut self.scales,
             sums: &mut self.sums,
             half_sums: &mut self.half_sums,
+            starts: &mut self.starts,
         }
     }
 }
@@ -199,6 +210,7 @@ struct RowsMut<'a> {
     scales: &'a mut [f32],
     sums: &'a mut [f32],
     half_sums: &'a mut [f32],
+    starts: &'a mut [i32],
 }
 
 impl<'a> RowsMut<'a> {
@@ -207,11 +219,15 @@ impl<'a> RowsMut<'a> {
             .zip(self.scales.chunks_exact_mut(columns / 16))
             .zip(self.sums.chunks_exact_mut(columns / 32))
             .zip(self.half_sums.chunks_exact_mut(columns / 16))
-            .map(|(((codes, scales), sums), half_sums)| QuantizedRowMut {
-                codes,
-                scales,
-                sums,
-                half_sums,
-            })
+            .zip(self.starts.chunks_exact_mut(columns / 16))
+            .map(
+                |((((codes, scales), sums), half_sums), starts)| QuantizedRowMut {
+                    codes,
+                    scales,
+                    sums,
+                    half_sums,
+                    starts,
+                },
+            )
     }
 }

@@ -156,8 +156,10 @@ impl Plan {
             .iter()
             .map(|l| tokens * l.weight.columns() * l.weight.lanes());
         let work = work.max().unwrap_or(1).max(1);
+        // With many tokens kernels take groups in pairs.
+        let least = if tokens < 8 { 1 } else { 2 };
         Self {
-            groups_a_task: (Self::WORK / work).clamp(1, 64),
+            groups_a_task: (Self::WORK / work).clamp(least, 64),
         }
     }
 

@@ -21,6 +21,8 @@ pub(crate) trait Format: 'static {
     const SPLIT: bool;
     /// Whether codes are signed; then there is no minimum.
     const SIGNED: bool;
+    /// What the format takes off its unsigned codes, a power of two; 0 if it has a minimum instead, or signed codes.
+    const OFFSET: i32;
     /// The largest magnitude of a code.
     const MAX_CODE: i32;
 

@@ -30,6 +30,7 @@ pub(crate) fn quantize_row(source: &[f32], row: QuantizedRowMut<'_>) {
         let sum = codes.iter().map(|&code| i32::from(code)).sum::<i32>();
         row.scales[half] = scale;
         row.half_sums[half] = scale * sum as f32;
+        row.starts[half] = -128 * sum;
     }
     for (sum, halves) in row.sums.iter_mut().zip(row.half_sums.chunks_exact(2)) {
         *sum = halves[0] + halves[1];

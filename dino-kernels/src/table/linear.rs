@@ -48,7 +48,7 @@ impl Kernels {
         let blocks = source.len() / 32;
         assert!(source.len().is_multiple_of(32) && row.codes.len() == source.len());
         assert!(row.scales.len() == 2 * blocks && row.half_sums.len() == 2 * blocks);
-        assert!(row.sums.len() == blocks);
+        assert!(row.sums.len() == blocks && row.starts.len() == 2 * blocks);
         // SAFETY: the table is only handed out where its instruction set was detected; the lengths
         // that the kernel relies on were checked above.
         unsafe { (self.linear.quantize_row)(source, row) }

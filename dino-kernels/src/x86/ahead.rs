@@ -12,14 +12,16 @@ use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 /// first-level cache.
 const AHEAD: usize = 8192;
 
-/// Asks for the words and heads of a block [`AHEAD`] of the one at `words` and `head`, `lanes` rows each.
+/// Asks for a sub-block's share of the words and heads [`AHEAD`] of the block at `words` and `head`, `lanes` rows each.
+///
+/// A share at a time: a processor holds few requests, and drops or waits for more.
 #[inline(always)]
-pub(crate) fn ask_ahead<F: Format>(words: *const u8, head: *const u8, lanes: usize) {
-    lines(words.wrapping_add(AHEAD), 4 * F::WORDS * lanes);
-    lines(
-        head.wrapping_add(AHEAD * F::HEAD / (4 * F::WORDS)),
-        F::HEAD * lanes,
-    );
+pub(crate) fn ask_ahead<F: Format>(words: *const u8, head: *const u8, sub: usize, lanes: usize) {
+    let share = 4 * F::WORDS * lanes / F::SUBS;
+    lines(words.wrapping_add(AHEAD + sub * share), share);
+    let share = (F::HEAD * lanes).div_ceil(F::SUBS);
+    let ahead = AHEAD * F::HEAD / (4 * F::WORDS);
+    lines(head.wrapping_add(ahead + sub * share), share);
 }
 
 /// Asks for `count` values [`AHEAD`] of those at `from`.

@@ -20,6 +20,7 @@ impl Format for Q2K {
     const BYTES: usize = 16;
     const SPLIT: bool = true;
     const SIGNED: bool = false;
+    const OFFSET: i32 = 0;
     const MAX_CODE: i32 = 3;
     const LEN: usize = 256;
 
@@ -52,6 +53,7 @@ impl Format for Q3K {
     const BYTES: usize = 16;
     const SPLIT: bool = true;
     const SIGNED: bool = false;
+    const OFFSET: i32 = 4;
     const MAX_CODE: i32 = 7;
     const LEN: usize = 256;
 
@@ -112,6 +114,7 @@ impl Format for Q4K {
     const BYTES: usize = 16;
     const SPLIT: bool = false;
     const SIGNED: bool = false;
+    const OFFSET: i32 = 0;
     const MAX_CODE: i32 = 15;
     const LEN: usize = 256;
 
@@ -131,6 +134,7 @@ impl Format for Q5K {
     const BYTES: usize = 16;
     const SPLIT: bool = false;
     const SIGNED: bool = false;
+    const OFFSET: i32 = 0;
     const MAX_CODE: i32 = 31;
     const LEN: usize = 256;
 
@@ -154,6 +158,7 @@ impl Format for Q6K {
     const BYTES: usize = 16;
     const SPLIT: bool = true;
     const SIGNED: bool = false;
+    const OFFSET: i32 = 32;
     const MAX_CODE: i32 = 63;
     const LEN: usize = 256;
 
@@ -187,6 +192,7 @@ impl Format for Iq4Xs {
     const BYTES: usize = 8;
     const SPLIT: bool = false;
     const SIGNED: bool = true;
+    const OFFSET: i32 = 0;
     const MAX_CODE: i32 = 127;
     const LEN: usize = 256;
 

@@ -20,6 +20,7 @@ impl Format for Q4_0 {
     const BYTES: usize = 0;
     const SPLIT: bool = false;
     const SIGNED: bool = false;
+    const OFFSET: i32 = 8;
     const MAX_CODE: i32 = 15;
     const LEN: usize = 32;
 
@@ -44,6 +45,7 @@ impl Format for Q4_1 {
     const BYTES: usize = 0;
     const SPLIT: bool = false;
     const SIGNED: bool = false;
+    const OFFSET: i32 = 0;
     const MAX_CODE: i32 = 15;
     const LEN: usize = 32;
 
@@ -74,6 +76,7 @@ impl Format for Q5_0 {
     const BYTES: usize = 0;
     const SPLIT: bool = false;
     const SIGNED: bool = false;
+    const OFFSET: i32 = 16;
     const MAX_CODE: i32 = 31;
     const LEN: usize = 32;
 
@@ -98,6 +101,7 @@ impl Format for Q5_1 {
     const BYTES: usize = 0;
     const SPLIT: bool = false;
     const SIGNED: bool = false;
+    const OFFSET: i32 = 0;
     const MAX_CODE: i32 = 31;
     const LEN: usize = 32;
 
@@ -121,6 +125,7 @@ impl Format for Q8_0 {
     const BYTES: usize = 0;
     const SPLIT: bool = false;
     const SIGNED: bool = true;
+    const OFFSET: i32 = 0;
     const MAX_CODE: i32 = 128;
     const LEN: usize = 32;
 
@@ -145,6 +150,7 @@ impl Format for Iq4Nl {
     const BYTES: usize = 0;
     const SPLIT: bool = false;
     const SIGNED: bool = true;
+    const OFFSET: i32 = 0;
     const MAX_CODE: i32 = 127;
     const LEN: usize = 32;
 
@@ -169,6 +175,7 @@ impl Format for Mxfp4 {
     const BYTES: usize = 1;
     const SPLIT: bool = false;
     const SIGNED: bool = true;
+    const OFFSET: i32 = 0;
     const MAX_CODE: i32 = 12;
     const LEN: usize = 32;
 

@@ -34,7 +34,8 @@ pub(crate) fn quantize_row(source: &[f32], row: QuantizedRowMut<'_>) {
         let codes: [[__m256i; 2]; 2] = std::array::from_fn(|half| {
             let (codes, scale, sum) = quantize_half([x[2 * half], x[2 * half + 1]]);
             row.scales[2 * block + half] = scale;
-            row.half_sums[2 * block + half] = sum;
+            row.half_sums[2 * block + half] = scale * sum as f32;
+            row.starts[2 * block + half] = -128 * sum;
             codes
         });
         row.sums[block] = row.half_sums[2 * block] + row.half_sums[2 * block + 1];
@@ -49,17 +50,17 @@ pub(crate) fn quantize_row(source: &[f32], row: QuantizedRowMut<'_>) {
     }
 }
 
-/// The codes of 16 values, their scale, and the sum of what they stand for.
+/// The codes of 16 values, their scale, and the sum of the codes.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn quantize_half(x: [__m256; 2]) -> ([__m256i; 2], f32, f32) {
+fn quantize_half(x: [__m256; 2]) -> ([__m256i; 2], f32, i32) {
     let magnitude = x.map(|x| _mm256_andnot_ps(_mm256_set1_ps(-0.0), x));
     let largest = max_lanes(_mm256_max_ps(magnitude[0], magnitude[1]));
     let scale = largest / 127.0;
     let inverse = _mm256_set1_ps(if largest > 0.0 { 127.0 / largest } else { 0.0 });
     let codes = x.map(|x| _mm256_cvtps_epi32(_mm256_mul_ps(x, inverse)));
     let sum = sum_integers(_mm256_add_epi32(codes[0], codes[1]));
-    (codes, scale, scale * sum as f32)
+    (codes, scale, sum)
 }
 
 /// See [`crate::scalar::linear::quantized`]; integer sums are the same, f32 sums differ in order.
@@ -117,8 +118,8 @@ fn tile_sums<F: Codes, const T: usize>(
     let blocks = group.words.chunks_exact(F::WORDS * 4 * LANES);
     let heads = group.heads.chunks_exact(F::HEAD * LANES);
     for (block, (words, head)) in blocks.zip(heads).take(group.columns / F::LEN).enumerate() {
-        ask_ahead::<F>(words.as_ptr(), head.as_ptr(), LANES);
         for sub in 0..F::SUBS {
+            ask_ahead::<F>(words.as_ptr(), head.as_ptr(), sub, LANES);
             let chunk = block * F::SUBS + sub;
             // SAFETY: AVX2 and F16C are enabled; the slices hold one block of 8 rows.
             let (codes, scales, mins) = unsafe {

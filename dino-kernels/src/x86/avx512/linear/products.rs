@@ -1,0 +1,160 @@
+//! 32 values of 16 rows: how they are unpacked, and what they add to the sum of a token.
+//!
+//! Panels and single rows go through the same additions in the same order, so that a token's result does not depend on
+//! how many others share a pass.
+
+use crate::packed::{Codes, Register};
+use crate::quantized::QuantizedRow;
+use std::arch::x86_64::*;
+
+/// Values `32 chunk…` of a group.
+pub(super) struct Values {
+    /// Unsigned, raised by [`raised`].
+    pub(super) codes: [__m512i; 8],
+    /// Of each half; equal unless the format is split.
+    pub(super) scales: [__m512; 2],
+    /// Of each half; nothing unless the format [`has_minimum`].
+    pub(super) mins: [__m512; 2],
+}
+
+/// Whether what a format adds to its codes is a number of its own rather than a fixed one.
+pub(super) const fn has_minimum<F: Codes>() -> bool {
+    !F::SIGNED && F::OFFSET == 0
+}
+
+/// How far above their meaning the unsigned codes of a format without minimum are.
+///
+/// `vpdpbusd` wants unsigned codes, and most formats are symmetric. What codes are raised by is taken off in integers,
+/// exactly and for nothing: the sum of products does not start at zero.
+const fn raised<F: Codes>() -> i32 {
+    if F::SIGNED { 128 } else { F::OFFSET }
+}
+
+impl Values {
+    /// # Safety
+    /// AVX-512 is enabled; the pointers are to a block of 16 rows, which has sub-block `sub`.
+    #[inline(always)]
+    pub(super) unsafe fn unpack<F: Codes>(words: *const u8, head: *const u8, sub: usize) -> Self {
+        // SAFETY: by the contract.
+        unsafe {
+            let mut codes = F::codes::<__m512i>(words, sub);
+            if F::SIGNED {
+                let up = __m512i::splat(0x8080_8080);
+                for code in &mut codes {
+                    *code = _mm512_xor_si512(*code, up);
+                }
+            }
+            let scales = F::scales::<__m512i>(head, sub);
+            let mins = if has_minimum::<F>() {
+                F::mins::<__m512i>(head, sub)
+            } else {
+                [_mm512_setzero_ps(); 2]
+            };
+            Self {
+                codes,
+                scales,
+                mins,
+            }
+        }
+    }
+
+    /// Raises codes by 128 in all, where the format has no minimum.
+    ///
+    /// # Safety
+    /// AVX-512 is enabled.
+    #[inline(always)]
+    pub(super) unsafe fn raise<F: Codes>(&mut self) {
+        if has_minimum::<F>() || F::SIGNED {
+            return;
+        }
+        // SAFETY: by the contract.
+        unsafe {
+            let more = _mm512_set1_epi8((128 - F::OFFSET) as i8);
+            for code in &mut self.codes {
+                *code = _mm512_add_epi8(*code, more);
+            }
+        }
+    }
+
+    /// Adds the products with one token to `sum`.
+    ///
+    /// # Safety
+    /// AVX-512 with VNNI is enabled, and `row` has more than `chunk` blocks.
+    #[inline(always)]
+    pub(super) unsafe fn add<F: Codes>(&self, sum: &mut __m512, row: &QuantizedRow, chunk: usize) {
+        // SAFETY: by the contract; offsets follow the row's layout.
+        unsafe {
+            let mut dots = starts::<F>(row, chunk, raised::<F>());
+            let input = row.codes.add(32 * chunk);
+            for (word, code) in self.codes.iter().enumerate() {
+                let x = input.add(4 * word).cast::<i32>().read_unaligned();
+                dots[word / 4] = _mm512_dpbusd_epi32(dots[word / 4], *code, _mm512_set1_epi32(x));
+            }
+            add_products::<F>(sum, dots, self.scales, self.mins, row, chunk);
+        }
+    }
+}
+
+/// What the sums of both halves start with, if codes are raised by `raised`.
+///
+/// # Safety
+/// As for [`Values::add`].
+#[inline(always)]
+pub(super) unsafe fn starts<F: Codes>(
+    row: &QuantizedRow,
+    chunk: usize,
+    raised: i32,
+) -> [__m512i; 2] {
+    // SAFETY: by the contract.
+    unsafe {
+        let mut starts = [_mm512_setzero_si512(); 2];
+        if !has_minimum::<F>() {
+            for (half, start) in starts.iter_mut().enumerate() {
+                let of_128 = _mm512_set1_epi32(*row.starts.add(2 * chunk + half));
+                let bits = 7 - raised.ilog2() as i32;
+                *start = _mm512_sra_epi32(of_128, _mm_cvtsi32_si128(bits));
+            }
+        }
+        starts
+    }
+}
+
+/// Adds sums of integer products of both halves, times their scales, and the minimum's share.
+///
+/// # Safety
+/// As for [`Values::add`].
+#[inline(always)]
+pub(super) unsafe fn add_products<F: Codes>(
+    sum: &mut __m512,
+    dots: [__m512i; 2],
+    scales: [__m512; 2],
+    mins: [__m512; 2],
+    row: &QuantizedRow,
+    chunk: usize,
+) {
+    // SAFETY: by the contract; offsets follow the row's layout.
+    unsafe {
+        let first = _mm512_set1_ps(*row.scales.add(2 * chunk));
+        let second = _mm512_set1_ps(*row.scales.add(2 * chunk + 1));
+        let [low, high] = [_mm512_cvtepi32_ps(dots[0]), _mm512_cvtepi32_ps(dots[1])];
+        let low = _mm512_mul_ps(low, first);
+        if F::SPLIT {
+            *sum = _mm512_fmadd_ps(low, scales[0], *sum);
+            *sum = _mm512_fmadd_ps(_mm512_mul_ps(high, second), scales[1], *sum);
+        } else {
+            *sum = _mm512_fmadd_ps(_mm512_fmadd_ps(high, second, low), scales[0], *sum);
+        }
+        if !has_minimum::<F>() {
+            return;
+        }
+        if F::SPLIT {
+            for (half, min) in mins.iter().enumerate() {
+                let total = _mm512_set1_ps(*row.half_sums.add(2 * chunk + half));
+                *sum = _mm512_fmadd_ps(*min, total, *sum);
+            }
+        } else {
+            let total = _mm512_set1_ps(*row.sums.add(chunk));
+            *sum = _mm512_fmadd_ps(mins[0], total, *sum);
+        }
+    }
+}

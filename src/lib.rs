@@ -74,7 +74,7 @@ pub use generator::{
 };
 #[cfg(feature = "grammar")]
 pub use grammar::{Constraint, Grammar, GrammarCompiler, GrammarError};
-pub use model::{Model, ModelBuilder};
+pub use model::{Embedding, Model, ModelBuilder, Pooling};
 pub use sampling::{
     LogitsProcessor, ProcessorError, SampledToken, Sampler, SamplingError, SamplingParams,
     TokenContext, TokenLogprob,

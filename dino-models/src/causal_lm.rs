@@ -74,6 +74,22 @@ pub trait CausalLm: Send + Sync {
         cache: &mut Cache,
         scratch: &mut Scratch,
     ) -> Result<(), ModelError>;
+
+    /// As [`Self::forward`], but gives the wanted rows as they are before the head, after the last norm, `[wanted rows,
+    /// hidden]`: what vectors of texts are made of.
+    ///
+    /// # Errors
+    /// As those of [`Self::forward`]; [`ModelError::NoHidden`] where a model does not give them, which is the default.
+    fn hidden<'s>(
+        &self,
+        compute: &Compute,
+        batch: &Batch,
+        cache: &mut Cache,
+        scratch: &'s mut Scratch,
+    ) -> Result<ArrayView2<'s, f32>, ModelError> {
+        let _ = (compute, batch, cache, scratch);
+        Err(ModelError::NoHidden)
+    }
 }
 
 /// What a forward pass works in and leaves behind; reused from call to call, so that its large buffers are allocated once.

@@ -9,6 +9,11 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
+    /// The architecture gives logits alone.
+    #[error(
+        "models of this architecture give logits alone, and no rows to make vectors of texts from"
+    )]
+    NoHidden,
     /// The file is damaged, or lacks what the model needs.
     #[error(transparent)]
     Format(#[from] FormatError),

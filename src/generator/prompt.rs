@@ -48,7 +48,7 @@ impl Prompt {
         }
     }
 
-    pub(super) fn into_tokens(self, tokenizer: &dyn Tokenizer) -> Result<Vec<u32>> {
+    pub(crate) fn into_tokens(self, tokenizer: &dyn Tokenizer) -> Result<Vec<u32>> {
         match self {
             Self::Text { text, options } => Ok(tokenizer.encode(&text, options)?),
             Self::Tokens(tokens) => Ok(tokens),

@@ -14,6 +14,7 @@ use dino_models::tokenizer::{Tokenizer, VocabularyTokenizer};
 use dino_models::{CausalLm, Config, Residency};
 
 use super::Model;
+use super::embed::Pooling;
 use super::loaded::Inner;
 use super::placement::{context_length, place};
 use crate::{Error, Result};
@@ -220,6 +221,7 @@ impl ModelBuilder {
             packed_cache: placement.packed_cache,
             ..self.options.clone()
         };
+        let pooling = Pooling::of(&file.metadata)?;
         let mut loader = Loader::new(&file, &compute, options);
         let (language_model, tokenizer) = self.read(&file, &mut loader)?;
         let packed_cache = check_packed(loader.finish_packed(), placement.residency)?;
@@ -243,6 +245,7 @@ impl ModelBuilder {
                 .collect(),
             prompt_chunk: self.prompt_chunk.unwrap_or_else(|| prompt_chunk(config)),
             kv_types: self.kv_types,
+            pooling,
             context_length,
             language_model,
             tokenizer,

@@ -12,6 +12,7 @@ use dino_models::tokenizer::Tokenizer;
 use dino_models::{Cache, CausalLm, Config};
 
 use super::ModelBuilder;
+use super::embed::Pooling;
 use crate::{ChatTemplate, Error, Result};
 
 /// A model in memory: weights, tokenizer, threads.
@@ -35,6 +36,7 @@ pub(super) struct Inner {
     pub(super) metadata: Metadata,
     pub(super) compute: Compute,
     pub(super) kv_types: KvTypes,
+    pub(super) pooling: Pooling,
     pub(super) context_length: usize,
     pub(super) prompt_chunk: usize,
     pub(super) end_of_generation: Vec<u32>,
@@ -115,6 +117,11 @@ impl Model {
     /// What became of the packed file; see [`ModelBuilder::packed_cache`].
     pub fn packed_cache(&self) -> &PackedCache {
         &self.0.packed_cache
+    }
+
+    /// What makes the vector of a text, as the file says.
+    pub(super) fn pooling(&self) -> Pooling {
+        self.0.pooling
     }
 
     /// How long loading took.

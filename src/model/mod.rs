@@ -1,9 +1,11 @@
 //! A loaded model, and how it is loaded.
 
 mod builder;
+mod embed;
 mod loaded;
 mod memory;
 mod placement;
 
 pub use builder::ModelBuilder;
+pub use embed::{Embedding, Pooling};
 pub use loaded::Model;

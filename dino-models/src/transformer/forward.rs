@@ -6,6 +6,7 @@ use crate::{Batch, Cache, CausalLm, Config, ModelError, Scratch};
 use dino_core::Storage;
 use dino_kernels::Compute;
 use dino_kernels::ops::{self, EmbeddingTable};
+use ndarray::ArrayView2;
 
 impl CausalLm for Transformer {
     fn config(&self) -> &Config {
@@ -19,11 +20,37 @@ impl CausalLm for Transformer {
         cache: &mut Cache,
         scratch: &mut Scratch,
     ) -> Result<(), ModelError> {
-        self.sources.iter().try_for_each(Storage::check_unchanged)?;
-        self.check_tokens(batch)?;
-        self.check_positions(batch, cache)?;
-        let (buffers, logits) =
-            scratch.prepare::<Buffers>(batch.wanted().len(), self.config.vocabulary);
+        self.check(batch, cache)?;
+        let rows = batch.wanted().len();
+        let (buffers, logits) = scratch.prepare::<Buffers>(rows, self.config.vocabulary);
+        self.run(compute, batch, cache, buffers)?;
+        self.head(compute, buffers, logits);
+        Ok(())
+    }
+
+    fn hidden<'s>(
+        &self,
+        compute: &Compute,
+        batch: &Batch,
+        cache: &mut Cache,
+        scratch: &'s mut Scratch,
+    ) -> Result<ArrayView2<'s, f32>, ModelError> {
+        self.check(batch, cache)?;
+        let (buffers, _) = scratch.prepare::<Buffers>(batch.wanted().len(), 0);
+        self.run(compute, batch, cache, buffers)?;
+        Ok(buffers.normed.view())
+    }
+}
+
+impl Transformer {
+    /// All but the head: leaves the wanted rows, normed, in the buffers.
+    fn run(
+        &self,
+        compute: &Compute,
+        batch: &Batch,
+        cache: &mut Cache,
+        buffers: &mut Buffers,
+    ) -> Result<(), ModelError> {
         buffers.resize(&self.spec, batch.tokens().len(), batch.wanted().len());
         buffers.angles.clear();
         buffers.positions.clear();
@@ -45,15 +72,19 @@ impl CausalLm for Transformer {
             cache,
             buffers,
         }
-        .run(logits)?;
+        .run()?;
         for span in batch.spans() {
             cache.advance(span.sequence, span.rows.len())?;
         }
         Ok(())
     }
-}
 
-impl Transformer {
+    fn check(&self, batch: &Batch, cache: &Cache) -> Result<(), ModelError> {
+        self.sources.iter().try_for_each(Storage::check_unchanged)?;
+        self.check_tokens(batch)?;
+        self.check_positions(batch, cache)
+    }
+
     fn check_tokens(&self, batch: &Batch) -> Result<(), ModelError> {
         let vocabulary = self.config.vocabulary;
         match batch
@@ -96,7 +127,7 @@ pub(super) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn run(mut self, logits: &mut [f32]) -> Result<(), ModelError> {
+    fn run(mut self) -> Result<(), ModelError> {
         self.embed()?;
         for (index, layer) in self.context.model.layers.iter().enumerate() {
             if let Some(window) = &self.context.model.window {
@@ -116,7 +147,7 @@ impl Pass<'_> {
         if let Some(window) = &self.context.model.window {
             window.leave();
         }
-        self.head(logits);
+        self.norm_wanted();
         Ok(())
     }
 

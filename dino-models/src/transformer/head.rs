@@ -27,8 +27,8 @@ pub(super) struct HeadBuffers {
 }
 
 impl Pass<'_> {
-    /// Logits of the wanted rows alone: the head is a large part of a small model.
-    pub(super) fn head(&mut self, logits: &mut [f32]) {
+    /// The wanted rows alone, as the head takes them: it is a large part of a small model.
+    pub(super) fn norm_wanted(&mut self) {
         let (model, compute) = (self.context.model, self.context.compute);
         let wanted_rows = self.context.batch.wanted();
         let Buffers {
@@ -40,23 +40,27 @@ impl Pass<'_> {
         for (&row, mut to) in wanted_rows.iter().zip(wanted.view_mut().rows_mut()) {
             to.assign(&stream.view().row(row));
         }
-        let shape = (wanted_rows.len(), model.config.vocabulary);
-        normed.resize(shape.0, model.spec.hidden);
+        normed.resize(wanted_rows.len(), model.spec.hidden);
         let (input, output) = (wanted.view(), normed.view_mut());
         model.norm.apply_to(compute, input, output);
-        let logits = ArrayViewMut2::from_shape(shape, logits);
-        let mut logits = logits.expect("logits of the wanted rows");
-        model.apply_head(compute, self.buffers, logits.view_mut());
-        if let Some(factor) = model.spec.logit_scale {
-            ops::scale(compute, logits.view_mut(), factor);
-        }
-        if let Some(cap) = model.spec.logit_softcap {
-            ops::soft_cap(compute, logits, cap);
-        }
     }
 }
 
 impl Transformer {
+    /// Logits of the rows that [`Pass::norm_wanted`] has left.
+    pub(super) fn head(&self, compute: &Compute, buffers: &mut Buffers, logits: &mut [f32]) {
+        let shape = (buffers.normed.view().nrows(), self.config.vocabulary);
+        let logits = ArrayViewMut2::from_shape(shape, logits);
+        let mut logits = logits.expect("logits of the wanted rows");
+        self.apply_head(compute, buffers, logits.view_mut());
+        if let Some(factor) = self.spec.logit_scale {
+            ops::scale(compute, logits.view_mut(), factor);
+        }
+        if let Some(cap) = self.spec.logit_softcap {
+            ops::soft_cap(compute, logits, cap);
+        }
+    }
+
     /// `logits = normed · headᵀ`, `[wanted, vocabulary]`.
     fn apply_head(
         &self,

@@ -84,10 +84,7 @@ fn run(grammars: &GrammarCompiler, model: &dino_llm::Model, grammar: &Grammar) -
         let allowed = |id: &u32| logits[*id as usize] == 0.0;
         let ends = model.end_of_generation();
         let next = (0..logits.len() as u32).find(|id| allowed(id) && !ends.contains(id));
-        let Some(next) = next else {
-            return None;
-        };
-        generated.push(next);
+        generated.push(next?);
     }
     None
 }

@@ -1,0 +1,333 @@
+#!/usr/bin/env python3
+"""The official `openai` client against the server with the default model.
+
+Prints `N passed, N failed`; the exit status is 1 if any failed.
+"""
+
+import json
+import math
+import threading
+import typing
+
+import openai
+import pydantic
+
+from server import Checks, Server, arguments
+
+QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
+WEATHER = {"type": "function", "function": {
+    "name": "get_weather", "description": "Tells the weather of a city.",
+    "parameters": {"type": "object", "required": ["city", "unit"], "additionalProperties": False, "properties": {
+        "city": {"type": "string", "maxLength": 20}, "unit": {"$ref": "#/$defs/unit"}},
+        "$defs": {"unit": {"enum": ["celsius", "fahrenheit"]}}}}}
+CLOCK = {"type": "function", "function": {
+    "name": "get_time", "description": "Tells the time.", "parameters": {"type": "object", "properties": {}, "additionalProperties": False}}}
+
+
+Short = typing.Annotated[str, pydantic.Field(max_length=20)]
+
+
+class Person(pydantic.BaseModel):
+    name: Short
+    age: int = pydantic.Field(ge=0, le=150)
+    likes: list[Short] = pydantic.Field(max_length=2)
+    pet: Short | None
+
+
+def same(found, expected):
+    assert found == expected, f"{found!r} is not {expected!r}"
+
+
+def models(client, model):
+    listed = client.models.list().data
+    same([entry.id for entry in listed], [model])
+    same(client.models.retrieve(model).id, model)
+    try:
+        client.models.retrieve("another")
+    except openai.NotFoundError as error:
+        same(error.code, "model_not_found")
+    else:
+        raise AssertionError("another model was found")
+
+
+def completion(client, model):
+    answer = client.completions.create(model=model, prompt="The capital of France is", temperature=0, max_tokens=8)
+    assert " Paris" in answer.choices[0].text, answer
+    same((answer.choices[0].finish_reason, answer.usage.completion_tokens), ("length", 8))
+    same(answer.usage.total_tokens, answer.usage.prompt_tokens + 8)
+    same(answer.object, "text_completion")
+
+
+def completion_of_many_prompts(client, model):
+    prompts = ["One, two, three,", "A, B, C,", "The capital of France is"]
+    together = client.completions.create(model=model, prompt=prompts, temperature=0, max_tokens=6)
+    same([choice.index for choice in together.choices], [0, 1, 2])
+    for prompt, choice in zip(prompts, together.choices):
+        alone = client.completions.create(model=model, prompt=prompt, temperature=0, max_tokens=6)
+        same(choice.text, alone.choices[0].text)
+
+
+def completion_of_tokens(client, model):
+    prompt = "The capital of France is"
+    ids = client.post("../tokenize", cast_to=object, body={"prompt": prompt, "add_special": True})["tokens"]
+    asked = dict(model=model, temperature=0, max_tokens=6)
+    of_text, of_tokens = (client.completions.create(prompt=given, **asked) for given in (prompt, ids))
+    same(of_tokens.choices[0].text, of_text.choices[0].text)
+    same(of_tokens.usage.prompt_tokens, len(ids))
+
+
+def completion_streams(client, model):
+    asked = dict(model=model, prompt="Once upon a time", temperature=0, max_tokens=24)
+    whole = client.completions.create(**asked)
+    chunks = list(client.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    same("".join(chunk.choices[0].text for chunk in chunks if chunk.choices), whole.choices[0].text)
+    same(chunks[-1].usage.completion_tokens, whole.usage.completion_tokens)
+    same(chunks[-2].choices[0].finish_reason, "length")
+
+
+def completion_echoes(client, model):
+    answer = client.completions.create(model=model, prompt="One, two,", echo=True, max_tokens=4, temperature=0)
+    assert answer.choices[0].text.startswith("One, two, "), answer.choices[0].text
+
+
+def completion_logprobs(client, model):
+    answer = client.completions.create(model=model, prompt="One, two, three,", logprobs=3, max_tokens=5, temperature=0)
+    found = answer.choices[0].logprobs
+    same("".join(found.tokens), answer.choices[0].text)
+    same([len(found.token_logprobs), len(found.top_logprobs), len(found.text_offset)], [5, 5, 5])
+    for token, logprob, others in zip(found.tokens, found.token_logprobs, found.top_logprobs):
+        same(others[token], logprob)
+        same(max(others.values()), logprob)
+
+
+def chat(client, model):
+    answer = client.chat.completions.create(model=model, messages=QUESTION, temperature=0, max_tokens=30)
+    choice = answer.choices[0]
+    assert "Paris" in choice.message.content, answer
+    same((choice.message.role, choice.finish_reason, answer.object), ("assistant", "stop", "chat.completion"))
+    assert answer.usage.prompt_tokens > 5 and answer.usage.completion_tokens > 3, answer.usage
+
+
+def chat_takes_parts_and_developers(client, model):
+    parts = [{"type": "text", "text": "What is the capital "}, {"type": "text", "text": "of France?"}]
+    messages = [{"role": "developer", "content": "You are a helpful AI assistant named SmolLM, trained by Hugging Face"},
+                {"role": "user", "content": parts}]
+    answer = client.chat.completions.create(model=model, messages=messages, temperature=0, max_completion_tokens=30)
+    assert "Paris" in answer.choices[0].message.content, answer
+
+
+def chat_streams(client, model):
+    asked = dict(model=model, messages=QUESTION, temperature=0, max_tokens=30)
+    whole = client.chat.completions.create(**asked)
+    chunks = list(client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    same("".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices), whole.choices[0].message.content)
+    same(chunks[0].choices[0].delta.role, "assistant")
+    same([chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1], "stop")
+    same(chunks[-1].usage.completion_tokens, whole.usage.completion_tokens)
+    same(len({chunk.id for chunk in chunks}), 1)
+
+
+def chat_logprobs(client, model):
+    answer = client.chat.completions.create(model=model, messages=QUESTION, temperature=0, max_tokens=10, logprobs=True, top_logprobs=4)
+    entries = answer.choices[0].logprobs.content
+    same(b"".join(bytes(entry.bytes) for entry in entries).decode(), answer.choices[0].message.content)
+    for entry in entries:
+        same(len(entry.top_logprobs), 4)
+        same(entry.top_logprobs[0].token, entry.token)
+        assert sum(math.exp(other.logprob) for other in entry.top_logprobs) <= 1.001
+    chunks = client.chat.completions.create(model=model, messages=QUESTION, temperature=0, max_tokens=10, logprobs=True, top_logprobs=4, stream=True)
+    streamed = [entry for chunk in chunks if chunk.choices[0].logprobs for entry in chunk.choices[0].logprobs.content or []]
+    same([(entry.token, round(entry.logprob, 4)) for entry in streamed], [(entry.token, round(entry.logprob, 4)) for entry in entries])
+
+
+def chat_gives_several(client, model):
+    asked = dict(model=model, messages=QUESTION, n=4, max_tokens=12, temperature=1.5, seed=5)
+    answer = client.chat.completions.create(**asked)
+    texts = [choice.message.content for choice in answer.choices]
+    same([choice.index for choice in answer.choices], [0, 1, 2, 3])
+    assert len(set(texts)) > 1, texts
+    again = client.chat.completions.create(**asked)
+    same([choice.message.content for choice in again.choices], texts)
+    streamed = [""] * 4
+    for chunk in client.chat.completions.create(**asked, stream=True):
+        streamed[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
+    same(streamed, texts)
+
+
+def seeds_repeat(client, model):
+    def text(seed):
+        return client.completions.create(model=model, prompt="Once", seed=seed, max_tokens=16, temperature=1.2).choices[0].text
+    same(text(7), text(7))
+    assert len({text(seed) for seed in range(5)}) > 1
+
+
+def stops_end_the_text(client, model):
+    asked = dict(model=model, prompt="One, two, three, four, five,", temperature=0, max_tokens=20)
+    for stop in [" nine", ["zzz", " nine"]]:
+        choice = client.completions.create(**asked, stop=stop).choices[0]
+        assert "nine" not in choice.text and "eight" in choice.text, choice
+        same(choice.finish_reason, "stop")
+
+
+def biases_change_the_text(client, model):
+    first = client.completions.create(model=model, prompt="The capital of France is", temperature=0, max_tokens=1, logprobs=0)
+    ids = client.post("../tokenize", cast_to=object, body={"content": first.choices[0].text})["tokens"]
+    banned = client.completions.create(model=model, prompt="The capital of France is", temperature=0, max_tokens=1, logit_bias={str(ids[0]): -100})
+    assert banned.choices[0].text != first.choices[0].text
+
+
+def schema_holds(client, model):
+    for seed in range(3):
+        answer = client.chat.completions.parse(
+            model=model, seed=seed, max_tokens=400, response_format=Person,
+            messages=[{"role": "user", "content": "Describe Ada Lovelace, 36 years old, who likes numbers."}])
+        found = answer.choices[0].message
+        assert isinstance(found.parsed, Person), found
+
+
+def json_object_holds(client, model):
+    answer = client.chat.completions.create(
+        model=model, seed=1, max_tokens=400, response_format={"type": "json_object"},
+        messages=[{"role": "user", "content": "Give the capital of France as a small JSON object."}])
+    if answer.choices[0].finish_reason == "stop":
+        assert isinstance(json.loads(answer.choices[0].message.content), dict)
+    assert answer.choices[0].message.content.startswith("{"), answer
+
+
+def forms_of_others_hold(client, model):
+    def text(**extra):
+        return client.completions.create(model=model, prompt="Is water wet? ", seed=3, max_tokens=50, extra_body=extra).choices[0].text
+    assert text(structured_outputs={"choice": ["yes", "no"]}) in ("yes", "no")
+    number = text(structured_outputs={"regex": "[0-9]{3}-[a-f]{2}"})
+    assert len(number) == 6 and number[:3].isdigit(), number
+    assert set(text(grammar='root ::= "(" root ")" | "x"')) <= set("(x)")
+
+
+def tools_are_called(client, model):
+    messages = [{"role": "user", "content": "What is the weather in Paris in celsius?"}]
+    for choice in ["required", {"type": "function", "function": {"name": "get_weather"}}]:
+        answer = client.chat.completions.create(
+            model=model, messages=messages, tools=[CLOCK, WEATHER] if choice != "required" else [WEATHER], tool_choice=choice,
+            temperature=0, max_tokens=100)
+        same(answer.choices[0].finish_reason, "tool_calls")
+        [call] = answer.choices[0].message.tool_calls
+        same((call.type, call.function.name, answer.choices[0].message.content), ("function", "get_weather", None))
+        given = json.loads(call.function.arguments)
+        assert set(given) == {"city", "unit"} and given["unit"] in ("celsius", "fahrenheit"), given
+    messages += [answer.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "18 degrees and rain"}]
+    final = client.chat.completions.create(model=model, messages=messages, tools=[WEATHER], tool_choice="none", temperature=0, max_tokens=40)
+    assert final.choices[0].message.content and not final.choices[0].message.tool_calls, final
+
+
+def tool_calls_stream(client, model):
+    asked = dict(model=model, tools=[WEATHER], tool_choice="required", temperature=0, max_tokens=100,
+                 messages=[{"role": "user", "content": "What is the weather in Paris in celsius?"}])
+    [whole] = client.chat.completions.create(**asked).choices[0].message.tool_calls
+    name, given, ids, pieces = "", "", set(), 0
+    for chunk in client.chat.completions.create(**asked, stream=True):
+        for call in chunk.choices[0].delta.tool_calls or []:
+            same(call.index, 0)
+            ids |= {call.id} - {None}
+            name += call.function.name or ""
+            given += call.function.arguments or ""
+            pieces += 1
+        reason = chunk.choices[0].finish_reason
+    same((name, given, reason), (whole.function.name, whole.function.arguments, "tool_calls"))
+    assert len(ids) == 1 and pieces > 3, (ids, pieces)
+
+
+def tools_may_be_left_alone(client, model):
+    answer = client.chat.completions.create(model=model, messages=QUESTION, tools=[WEATHER, CLOCK], seed=1, max_tokens=60)
+    message = answer.choices[0].message
+    assert message.content or message.tool_calls, answer
+
+
+def embeddings(client, model):
+    texts = ["A cat sat on the mat.", "A kitten lay on the rug.", "Interest rates rose in March."]
+    answer = client.embeddings.create(model=model, input=texts)
+    same([entry.index for entry in answer.data], [0, 1, 2])
+    vectors = [entry.embedding for entry in answer.data]
+    def cosine(a, b):
+        return sum(x * y for x, y in zip(a, b)) / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+    assert cosine(vectors[0], vectors[1]) > cosine(vectors[0], vectors[2]), "near texts are not nearer"
+    alone = client.embeddings.create(model=model, input=texts[0], encoding_format="float")
+    assert cosine(alone.data[0].embedding, vectors[0]) > 0.9999
+    assert answer.usage.prompt_tokens > 10, answer.usage
+
+
+def errors_are_typed(client, model):
+    def refused(kind, param, **asked):
+        try:
+            client.chat.completions.create(**{"model": model, "messages": QUESTION, "max_tokens": 4, **asked})
+        except kind as error:
+            same(error.param, param)
+            assert error.body["message"] and error.body["type"], error.body
+        else:
+            raise AssertionError(f"{asked} was taken")
+    refused(openai.NotFoundError, "model", model="gpt-4o")
+    refused(openai.BadRequestError, "temperature", temperature=-1)
+    refused(openai.BadRequestError, "temperature", temperature="hot")
+    refused(openai.BadRequestError, "messages", messages=[])
+    refused(openai.BadRequestError, "n", n=1000)
+    refused(openai.BadRequestError, "top_logprobs", logprobs=True, top_logprobs=50)
+    refused(openai.BadRequestError, "tool_choice", tool_choice="required")
+    refused(openai.BadRequestError, "tools[0]", tools=[{"type": "function"}])
+    refused(openai.BadRequestError, "response_format", response_format={"type": "json_schema", "json_schema": {
+        "name": "x", "schema": {"type": "nothing"}}})
+    refused(openai.BadRequestError, "logit_bias", logit_bias={"x": 1})
+    try:
+        client.completions.create(model=model, prompt="word " * 20_000)
+    except openai.BadRequestError as error:
+        same(error.code, "context_length_exceeded")
+    else:
+        raise AssertionError("a text longer than the context was taken")
+
+
+def many_at_once(client, model):
+    def text(number):
+        return client.completions.create(model=model, prompt=f"{number}, {number + 1},", temperature=0, max_tokens=10).choices[0].text
+    alone = [text(number) for number in range(12)]
+    together = [None] * 12
+    def ask(number):
+        together[number] = text(number)
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    same(together, alone)
+
+
+def keys_are_checked(options):
+    with Server(options.server, options.model, "--api-key", "right") as server:
+        for key, allowed in [("right", True), ("wrong", False), ("", False)]:
+            client = openai.OpenAI(base_url=server.url + "/v1", api_key=key or "none", max_retries=0)
+            try:
+                client.models.list()
+            except openai.AuthenticationError as error:
+                assert not allowed and error.code == "invalid_api_key", error
+            else:
+                assert allowed, f"{key!r} was taken"
+        same([server.request(path)[0] for path in ("/", "/health", "/metrics")], [200, 200, 401])
+        same(server.stop(), 0)
+
+
+def main():
+    options = arguments(__doc__).parse_args()
+    checks = Checks()
+    with Server(options.server, options.model) as server:
+        client = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=300)
+        for check in [
+            models, completion, completion_of_many_prompts, completion_of_tokens, completion_streams, completion_echoes,
+            completion_logprobs, chat, chat_takes_parts_and_developers, chat_streams, chat_logprobs, chat_gives_several,
+            seeds_repeat, stops_end_the_text, biases_change_the_text, schema_holds, json_object_holds, forms_of_others_hold,
+            tools_are_called, tool_calls_stream, tools_may_be_left_alone, embeddings, errors_are_typed, many_at_once,
+        ]:
+            checks.run(check, client, server.model)
+        checks.run(same, server.stop(), 0)
+    checks.run(keys_are_checked, options)
+    checks.end()
+
+
+if __name__ == "__main__":
+    main()

@@ -3,8 +3,9 @@
 
 Each (`tiny_configs.py`) is built by transformers from a small configuration, with weights rounded to what its file
 stores before the reference is computed. The file has the names that `gguf` maps transformers' names to and the metadata
-keys that llama.cpp's converter writes; no tokenizer. The folder NAME holds what transformers saves. `index.json` lists the files with the token ids run and 64 tokens
-that transformers continues them with; `NAME.f32` holds their logits, little-endian f32 `[tokens, vocabulary]`.
+keys that llama.cpp's converter writes; no tokenizer. The folder NAME holds what transformers saves. `index.json` lists
+the files with the token ids run and 64 tokens that transformers continues them with; `NAME.f32` holds their logits,
+little-endian f32 `[tokens, vocabulary]`.
 """
 
 import argparse
@@ -40,7 +41,8 @@ def rounded(architecture, name, values):
 def random_model(architecture, attempt):
     """A model whose logits spread like a trained one's: unit-variance layers, norms around one; rounded as stored."""
     kind = architecture.model_type or architecture.name.split("-")[0]
-    config = AutoConfig.for_model(kind, **(SIZES | architecture.config))
+    sizes = {key: value for key, value in (SIZES | architecture.config).items() if value is not None}
+    config = AutoConfig.for_model(kind, **sizes)
     model = AutoModelForCausalLM.from_config(config).float().eval()
     generator = torch.Generator().manual_seed(sum(architecture.name.encode()) + 1000 * attempt)
     with torch.no_grad():
@@ -128,7 +130,8 @@ def write_model(architecture, folder):
         if not greedy or len(set(greedy)) >= 8 and margin > 2e-4:
             break
     write_file(folder / f"{architecture.name}.gguf", architecture, model)
-    write_folder(model, folder / architecture.name)
+    if architecture.folder:
+        write_folder(model, folder / architecture.name)
     (folder / f"{architecture.name}.f32").write_bytes(logits_of(model, ids).astype("<f4").tobytes())
     print(f"{architecture.name}: smallest margin {margin:.1e}, {len(set(greedy))} tokens")
     return {"name": architecture.name, "architecture": architecture.arch or architecture.name,

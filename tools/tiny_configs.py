@@ -33,6 +33,8 @@ class Architecture:
     context: int = 0
     # Whether transformers adds one to norm weights at run time, and the file holds the sum.
     one_added_to_norms: bool = False
+    # Whether it is saved as a folder too.
+    folder: bool = True
     # The type of the matrices.
     dtype: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F16
 
@@ -298,16 +300,18 @@ ARCHITECTURES = [
     Architecture("exaone4", "norms behind the parts, normalised heads, a window of 8 and rotation in three of four layers",
                  {"num_hidden_layers": 4, "sliding_window": 8, "sliding_window_pattern": 4}, window_keys),
     Architecture("starcoder", "a gpt2 with one key and value for all heads",
-                 {"num_key_value_heads": 1, "intermediate_size": None}, tensors=lambda values, config: values,
-                 model_type="gpt_bigcode"),
+                 {"num_key_value_heads": None, "intermediate_size": None},
+                 lambda writer, config: writer.add_head_count_kv(1), model_type="gpt_bigcode"),
     Architecture("mixtral", "a llama with 6 experts, 2 a token, whose shares add up to one",
                  {"num_local_experts": 6, "num_experts_per_tok": 2}, mixtral_keys, permuted_expert_tensors, arch="llama"),
     Architecture("qwen2moe", "6 experts, 2 a token, shares as they come, and a gated shared expert",
                  MOE | {"shared_expert_intermediate_size": 24}, moe_keys, expert_tensors, model_type="qwen2_moe"),
-    Architecture("qwen3moe", "8 experts in 8 bits, 3 a token, whose shares add up to one; normalised heads",
+    Architecture("qwen3moe", "6 experts, 2 a token, whose shares add up to one; normalised heads",
+                 MOE | {"norm_topk_prob": True, "head_dim": 8}, qwen3_moe_keys, expert_tensors, model_type="qwen3_moe"),
+    Architecture("qwen3moe-q8_0", "8 experts in 8 bits, 3 a token",
                  MOE | {"num_experts": 8, "num_experts_per_tok": 3, "norm_topk_prob": True, "head_dim": 16,
                         "hidden_size": 32, "moe_intermediate_size": 32}, qwen3_moe_keys, expert_tensors,
-                 model_type="qwen3_moe", dtype=Q8_0),
+                 arch="qwen3moe", model_type="qwen3_moe", dtype=Q8_0, folder=False),
     Architecture("olmoe", "6 experts, 2 a token, shares as they come; queries and keys normalised as rows",
                  {"num_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 16}, moe_keys, expert_tensors),
     Architecture("granitemoe", "granite with 6 experts, 2 a token",

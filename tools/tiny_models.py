@@ -169,8 +169,10 @@ def write_metadata(writer, variant, vocabulary):
 
 
 def write_folder(model, folder, **options):
-    """Save a model as transformers does, with its matrices in F16, which holds them exactly."""
-    state = {name: tensor.half() if tensor.dim() > 1 else tensor for name, tensor in model.state_dict().items()}
+    """Save a model as transformers does, with the matrices that F16 holds exactly in F16."""
+    exact = {name: tensor.dim() > 1 and torch.equal(tensor.half().float(), tensor)
+             for name, tensor in model.state_dict().items()}
+    state = {name: tensor.half() if exact[name] else tensor for name, tensor in model.state_dict().items()}
     model.save_pretrained(folder, state_dict=state, **options)
     (folder / "generation_config.json").unlink(missing_ok=True)
 

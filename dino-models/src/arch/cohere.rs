@@ -3,6 +3,7 @@
 //! Cohere, "Command R", 2024; Cohere Team, arXiv:2504.00698. References: `CohereForCausalLM` and `Cohere2ForCausalLM`
 //! of `transformers`.
 
+use super::hugging_face::{HuggingFace, Windows};
 use super::{Architecture, Norm, Norms, QkNorm, RopePairing, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
@@ -20,6 +21,15 @@ impl Architecture for CommandR {
         &["command-r"]
     }
 
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        let cohere = family(&["cohere"], &["CohereForCausalLM"])
+            // Whether there are such norms is seen by their weights.
+            .inert("use_qk_norm")
+            .tensor("model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm")
+            .tensor("model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm");
+        vec![cohere]
+    }
+
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
         let mut spec = cohere(metadata)?;
         spec.qk_norm = QkNorm::EachHead;
@@ -30,6 +40,23 @@ impl Architecture for CommandR {
 impl Architecture for Cohere2 {
     fn names(&self) -> &[&str] {
         &["cohere2"]
+    }
+
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        // Keys of published folders that `transformers` does not read.
+        const UNUSED: [&str; 8] = [
+            "layer_switch",
+            "order_of_interleaved_layers",
+            "position_embedding_type",
+            "rotary_pct",
+            "use_embedding_sharing",
+            "use_gated_activation",
+            "use_parallel_block",
+            "use_parallel_embedding",
+        ];
+        let cohere2 =
+            family(&["cohere2"], &["Cohere2ForCausalLM"]).windows(Windows::AllButEvery(4));
+        vec![UNUSED.into_iter().fold(cohere2, HuggingFace::inert)]
     }
 
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
@@ -49,4 +76,14 @@ fn cohere(metadata: &Metadata) -> Result<Spec, ModelError> {
     spec.norms = Norms::ParallelShared;
     spec.logit_scale = Spec::positive(metadata, "logit_scale")?;
     Ok(spec)
+}
+
+/// Folders of both.
+fn family(model_types: &[&'static str], classes: &[&'static str]) -> HuggingFace {
+    HuggingFace::decoder(model_types, classes)
+        .layer_norms("layer_norm_eps")
+        .key("logit_scale", "logit_scale")
+        .only("attention_bias", &[false])
+        .inert("model_max_length")
+        .tied(true)
 }

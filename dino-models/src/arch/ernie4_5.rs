@@ -2,6 +2,7 @@
 //!
 //! Baidu, "ERNIE 4.5", 2025. Reference: `Ernie4_5ForCausalLM` of `transformers`.
 
+use super::hugging_face::HuggingFace;
 use super::{Architecture, Bias, Biases, RopePairing, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
@@ -13,6 +14,22 @@ pub struct Ernie45;
 impl Architecture for Ernie45 {
     fn names(&self) -> &[&str] {
         &["ernie4_5"]
+    }
+
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        const BIASED: &[&str] = &[
+            "attn_q",
+            "attn_k",
+            "attn_v",
+            "attn_output",
+            "ffn_gate",
+            "ffn_up",
+            "ffn_down",
+        ];
+        let ernie = HuggingFace::decoder(&["ernie4_5"], &["Ernie4_5ForCausalLM"])
+            .tied(true)
+            .biases("use_bias", false, BIASED);
+        vec![ernie]
     }
 
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {

@@ -3,6 +3,7 @@
 //!
 //! LG AI Research, arXiv:2507.11407. Reference: `Exaone4ForCausalLM` of `transformers`.
 
+use super::hugging_face::HuggingFace;
 use super::{Architecture, Norms, QkNorm, RopePairing, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
@@ -14,6 +15,23 @@ pub struct Exaone4;
 impl Architecture for Exaone4 {
     fn names(&self) -> &[&str] {
         &["exaone4"]
+    }
+
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        let exaone4 = HuggingFace::decoder(&["exaone4"], &["Exaone4ForCausalLM"])
+            // `layer_types` says the same.
+            .inert("sliding_window_pattern")
+            .tensor("model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm")
+            .tensor("model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm")
+            .tensor(
+                "model.layers.{}.post_attention_layernorm",
+                "blk.{}.post_attention_norm",
+            )
+            .tensor(
+                "model.layers.{}.post_feedforward_layernorm",
+                "blk.{}.post_ffw_norm",
+            );
+        vec![exaone4]
     }
 
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {

@@ -81,7 +81,7 @@ impl Experts {
                 found: gating.to_string(),
             });
         }
-        let own_size = metadata.contains(&scoped.key("expert_feed_forward_length"));
+        let own_size = scoped.value("expert_feed_forward_length").is_some();
         Ok(Self {
             count,
             used,
@@ -104,7 +104,7 @@ impl Experts {
     /// If the key is impossible.
     pub fn with_shared(mut self, metadata: &Metadata, gated: bool) -> Result<Self, ModelError> {
         let key = "expert_shared_feed_forward_length";
-        if metadata.contains(&metadata.scoped()?.key(key)) {
+        if metadata.scoped()?.value(key).is_some() {
             let size = size(metadata, key)?;
             self.shared = Some(SharedExpert { size, gated });
         }

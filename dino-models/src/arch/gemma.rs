@@ -30,6 +30,16 @@ impl Architecture for Gemma {
         &["gemma"]
     }
 
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        let gemma = family(&["gemma"], &["GemmaForCausalLM"])
+            .only("hidden_act", &["gelu_pytorch_tanh"])
+            .tensor(
+                "model.layers.{}.post_attention_layernorm",
+                "blk.{}.ffn_norm",
+            );
+        vec![gemma]
+    }
+
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
         let mut spec = gemma(metadata)?;
         spec.norms = Norms::Pre;
@@ -88,7 +98,7 @@ impl Architecture for Gemma3 {
     }
 }
 
-/// Folders of both.
+/// Folders of all.
 fn family(model_types: &[&'static str], classes: &[&'static str]) -> HuggingFace {
     HuggingFace::decoder(model_types, classes)
         .only("hidden_activation", &["gelu_pytorch_tanh"])

@@ -3,7 +3,7 @@
 //! IBM, "Granite 3.0 Language Models", 2024; Yang et al., arXiv:2203.03466 for the multipliers. References:
 //! `GraniteForCausalLM` and `GraniteMoeForCausalLM` of `transformers`. Files permute the rows of q and k as those of llama do.
 
-use super::hugging_face::{Change, HuggingFace, interleave_keys, interleave_queries};
+use super::hugging_face::HuggingFace;
 use super::{Architecture, Bias, Biases, Experts, RopePairing, Shares, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
@@ -22,21 +22,11 @@ impl Architecture for Granite {
     }
 
     fn hugging_face(&self) -> Vec<HuggingFace> {
-        let granite = HuggingFace::decoder(&["granite"], &["GraniteForCausalLM"])
-            .key("attention_multiplier", "attention.scale")
-            .key("embedding_multiplier", "embedding_scale")
-            .key("residual_multiplier", "residual_scale")
-            .key("logits_scaling", "logit_scale")
-            .biases(
-                "attention_bias",
-                false,
-                &["attn_q", "attn_k", "attn_v", "attn_output"],
-            )
-            .biases("mlp_bias", false, &["ffn_gate", "ffn_up", "ffn_down"])
-            .change("attn_q.weight", Change::Rows(interleave_queries))
-            .change("attn_q.bias", Change::Rows(interleave_queries))
-            .change("attn_k.weight", Change::Rows(interleave_keys))
-            .change("attn_k.bias", Change::Rows(interleave_keys));
+        let granite = family(&["granite"], &["GraniteForCausalLM"]).biases(
+            "mlp_bias",
+            false,
+            &["ffn_gate", "ffn_up", "ffn_down"],
+        );
         vec![granite]
     }
 
@@ -59,10 +49,44 @@ impl Architecture for GraniteMoe {
         &["granitemoe"]
     }
 
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        let granite_moe = family(&["granitemoe"], &["GraniteMoeForCausalLM"])
+            .key("num_local_experts", "expert_count")
+            .key("num_experts_per_tok", "expert_used_count")
+            .tensor(
+                "model.layers.{}.block_sparse_moe.router.layer",
+                "blk.{}.ffn_gate_inp",
+            )
+            .split(
+                "model.layers.{}.block_sparse_moe.input_linear",
+                &["blk.{}.ffn_gate_exps", "blk.{}.ffn_up_exps"],
+            )
+            .tensor(
+                "model.layers.{}.block_sparse_moe.output_linear",
+                "blk.{}.ffn_down_exps",
+            );
+        vec![granite_moe]
+    }
+
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
         let mut spec = Granite.spec(metadata)?;
         let experts = Experts::read(metadata, Shares::OfChosen)?;
         spec.with_experts(experts.with_shared(metadata, false)?);
         Ok(spec)
     }
+}
+
+/// Folders of both.
+fn family(model_types: &[&'static str], classes: &[&'static str]) -> HuggingFace {
+    HuggingFace::decoder(model_types, classes)
+        .key("attention_multiplier", "attention.scale")
+        .key("embedding_multiplier", "embedding_scale")
+        .key("residual_multiplier", "residual_scale")
+        .key("logits_scaling", "logit_scale")
+        .biases(
+            "attention_bias",
+            false,
+            &["attn_q", "attn_k", "attn_v", "attn_output"],
+        )
+        .interleaved()
 }

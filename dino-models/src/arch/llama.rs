@@ -4,7 +4,7 @@
 //! `LlamaForCausalLM`, `MistralForCausalLM` and `MixtralForCausalLM` of `transformers`.
 //! GGUF files of this family store the rows of q and k so that rotated features lie side by side.
 
-use super::hugging_face::{Change, HuggingFace, Windows, interleave_keys, interleave_queries};
+use super::hugging_face::{HuggingFace, Windows};
 use super::{Architecture, Bias, Biases, Experts, RopePairing, Shares, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
@@ -28,14 +28,29 @@ impl Architecture for Llama {
             .biases("mlp_bias", false, &["ffn_gate", "ffn_up", "ffn_down"]);
         let mistral =
             HuggingFace::decoder(&["mistral"], &["MistralForCausalLM"]).windows(Windows::All);
-        let rows = |family: HuggingFace| {
-            family
-                .change("attn_q.weight", Change::Rows(interleave_queries))
-                .change("attn_q.bias", Change::Rows(interleave_queries))
-                .change("attn_k.weight", Change::Rows(interleave_keys))
-                .change("attn_k.bias", Change::Rows(interleave_keys))
-        };
-        [llama, mistral].map(rows).into()
+        let mixtral = HuggingFace::decoder(&["mixtral"], &["MixtralForCausalLM"])
+            .windows(Windows::All)
+            .key("num_local_experts", "expert_count")
+            .key("num_experts_per_tok", "expert_used_count")
+            .tensor(
+                "model.layers.{}.block_sparse_moe.gate",
+                "blk.{}.ffn_gate_inp",
+            )
+            .tensor(
+                "model.layers.{}.block_sparse_moe.experts.{}.w1",
+                "blk.{}.ffn_gate_exps",
+            )
+            .tensor(
+                "model.layers.{}.block_sparse_moe.experts.{}.w3",
+                "blk.{}.ffn_up_exps",
+            )
+            .tensor(
+                "model.layers.{}.block_sparse_moe.experts.{}.w2",
+                "blk.{}.ffn_down_exps",
+            );
+        [llama, mistral, mixtral]
+            .map(HuggingFace::interleaved)
+            .into()
     }
 
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {

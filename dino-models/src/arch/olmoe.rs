@@ -2,6 +2,7 @@
 //!
 //! Muennighoff et al., arXiv:2409.02060. Reference: `OlmoeForCausalLM` of `transformers`.
 
+use super::hugging_face::HuggingFace;
 use super::{Architecture, Experts, QkNorm, RopePairing, Shares, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
@@ -13,6 +14,15 @@ pub struct Olmoe;
 impl Architecture for Olmoe {
     fn names(&self) -> &[&str] {
         &["olmoe"]
+    }
+
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        let olmoe = HuggingFace::decoder(&["olmoe"], &["OlmoeForCausalLM"])
+            .only("attention_bias", &[false])
+            .tensor("model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm")
+            .tensor("model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm")
+            .experts();
+        vec![olmoe]
     }
 
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {

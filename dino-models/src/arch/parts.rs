@@ -244,7 +244,7 @@ impl Window {
         let fits = positions > 0;
         let positions = check(metadata, &key, positions, fits, "at least one position")?;
         let key = "attention.sliding_window_pattern";
-        let layers = match metadata.value(&scoped.key(key)) {
+        let layers = match scoped.value(key) {
             Some(Value::Array(_)) => WindowLayers::Listed(scoped.per_layer(key, layers)?),
             Some(_) => {
                 let period = scoped.get::<usize>(key)?;

@@ -2,6 +2,7 @@
 //!
 //! Gunasekar et al., arXiv:2306.11644; Li et al., arXiv:2309.05463. Reference: `PhiForCausalLM` of `transformers`.
 
+use super::hugging_face::HuggingFace;
 use super::{Activation, Architecture, Bias, Biases, Norm, Norms, RopePairing, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
@@ -13,6 +14,18 @@ pub struct Phi2;
 impl Architecture for Phi2 {
     fn names(&self) -> &[&str] {
         &["phi2"]
+    }
+
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        let phi = HuggingFace::decoder(&["phi"], &["PhiForCausalLM"])
+            .layer_norms("layer_norm_eps")
+            .activation("hidden_act", &["gelu_new"])
+            .only("qk_layernorm", &[false])
+            .tensor("model.final_layernorm", "output_norm")
+            .tensor("model.layers.{}.self_attn.dense", "blk.{}.attn_output")
+            .tensor("model.layers.{}.mlp.fc1", "blk.{}.ffn_up")
+            .tensor("model.layers.{}.mlp.fc2", "blk.{}.ffn_down");
+        vec![phi]
     }
 
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {

@@ -2,10 +2,10 @@
 //!
 //! Yang et al., arXiv:2407.10671. References: `Qwen2ForCausalLM` and `Qwen2MoeForCausalLM` of `transformers`.
 
-use super::hugging_face::{HuggingFace, Windows};
+use super::hugging_face::{Change, HuggingFace, Translation, Windows};
 use super::{Architecture, Bias, Experts, RopePairing, Shares, Spec};
 use crate::ModelError;
-use crate::format::Metadata;
+use crate::format::{Metadata, Value};
 
 /// Qwen2 and Qwen2.5.
 #[derive(Clone, Copy, Debug)]
@@ -38,10 +38,59 @@ impl Architecture for Qwen2Moe {
         &["qwen2moe"]
     }
 
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        let qwen2_moe = HuggingFace::decoder(&["qwen2_moe"], &["Qwen2MoeForCausalLM"])
+            .windows(Windows::FromLayer)
+            .only("qkv_bias", &[true])
+            .experts()
+            .then(no_dense_layers)
+            .key("moe_intermediate_size", "expert_feed_forward_length")
+            .key(
+                "shared_expert_intermediate_size",
+                "expert_shared_feed_forward_length",
+            )
+            .tensor(
+                "model.layers.{}.mlp.shared_expert_gate",
+                "blk.{}.ffn_gate_inp_shexp",
+            )
+            .tensor(
+                "model.layers.{}.mlp.shared_expert.gate_proj",
+                "blk.{}.ffn_gate_shexp",
+            )
+            .tensor(
+                "model.layers.{}.mlp.shared_expert.up_proj",
+                "blk.{}.ffn_up_shexp",
+            )
+            .tensor(
+                "model.layers.{}.mlp.shared_expert.down_proj",
+                "blk.{}.ffn_down_shexp",
+            )
+            .change(
+                "ffn_gate_inp_shexp.weight",
+                Change::Reshape(|_, shape| vec![shape.iter().product()]),
+            );
+        vec![qwen2_moe]
+    }
+
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
         let mut spec = Qwen2.spec(metadata)?;
         let experts = Experts::read(metadata, Shares::OfAll)?;
         spec.with_experts(experts.with_shared(metadata, true)?);
         Ok(spec)
+    }
+}
+
+/// Layers without experts among those with are not supported, as in GGUF files.
+pub(super) fn no_dense_layers(translation: &mut Translation<'_>) -> Result<(), ModelError> {
+    const LIST: &str = "mlp_only_layers";
+    if let Some(Value::Array(layers)) = translation.config.value(LIST)
+        && !layers.is_empty()
+    {
+        let found = format!("a list of {}", layers.len());
+        return Err(translation.unsupported(LIST, &found));
+    }
+    match translation.config.maybe::<u64>("decoder_sparse_step")? {
+        None | Some(1) => Ok(()),
+        Some(step) => Err(translation.unsupported("decoder_sparse_step", &step.to_string())),
     }
 }

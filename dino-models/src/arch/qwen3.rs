@@ -3,6 +3,7 @@
 //! Yang et al., arXiv:2505.09388. References: `Qwen3ForCausalLM` and `Qwen3MoeForCausalLM` of `transformers`.
 
 use super::hugging_face::{HuggingFace, Windows};
+use super::qwen2::no_dense_layers;
 use super::{Architecture, Experts, QkNorm, RopePairing, Shares, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
@@ -21,16 +22,7 @@ impl Architecture for Qwen3 {
     }
 
     fn hugging_face(&self) -> Vec<HuggingFace> {
-        let qwen3 = HuggingFace::decoder(&["qwen3"], &["Qwen3ForCausalLM"])
-            .windows(Windows::FromLayer)
-            .biases(
-                "attention_bias",
-                false,
-                &["attn_q", "attn_k", "attn_v", "attn_output"],
-            )
-            .tensor("model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm")
-            .tensor("model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm");
-        vec![qwen3]
+        vec![family(&["qwen3"], &["Qwen3ForCausalLM"])]
     }
 
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
@@ -45,9 +37,30 @@ impl Architecture for Qwen3Moe {
         &["qwen3moe"]
     }
 
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        let qwen3_moe = family(&["qwen3_moe"], &["Qwen3MoeForCausalLM"])
+            .experts()
+            .then(no_dense_layers)
+            .key("moe_intermediate_size", "expert_feed_forward_length");
+        vec![qwen3_moe]
+    }
+
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
         let mut spec = Qwen3.spec(metadata)?;
         spec.with_experts(Experts::read(metadata, Shares::OfChosen)?);
         Ok(spec)
     }
+}
+
+/// Folders of both.
+fn family(model_types: &[&'static str], classes: &[&'static str]) -> HuggingFace {
+    HuggingFace::decoder(model_types, classes)
+        .windows(Windows::FromLayer)
+        .biases(
+            "attention_bias",
+            false,
+            &["attn_q", "attn_k", "attn_v", "attn_output"],
+        )
+        .tensor("model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm")
+        .tensor("model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm")
 }

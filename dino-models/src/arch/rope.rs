@@ -151,7 +151,8 @@ impl RopeSpec {
                 let ratio = self.context as f64 / original;
                 let stretched = factor.map_or(ratio, f64::from).max(1.0);
                 let paper = (1.0 + stretched.ln() / original.ln()).sqrt();
-                plain.with_magnitude(magnitude.unwrap_or(paper))
+                // In f32, as files that say it store it.
+                plain.with_magnitude(magnitude.unwrap_or(f64::from(paper as f32)))
             }
         };
         match factors {

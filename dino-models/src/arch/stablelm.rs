@@ -2,6 +2,7 @@
 //!
 //! Bellagente et al., arXiv:2402.17834. Reference: `StableLmForCausalLM` of `transformers`.
 
+use super::hugging_face::HuggingFace;
 use super::{Architecture, Bias, Norm, Norms, QkNorm, RopePairing, Spec};
 use crate::ModelError;
 use crate::format::Metadata;
@@ -13,6 +14,24 @@ pub struct StableLm;
 impl Architecture for StableLm {
     fn names(&self) -> &[&str] {
         &["stablelm"]
+    }
+
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        let stablelm = HuggingFace::decoder(&["stablelm"], &["StableLmForCausalLM"])
+            .layer_norms("layer_norm_eps")
+            .optional("use_parallel_residual", "use_parallel_residual")
+            .biases("use_qkv_bias", false, &["attn_q", "attn_k", "attn_v"])
+            // Whether there are such norms is seen by their weights.
+            .inert("qk_layernorm")
+            .tensor(
+                "model.layers.{}.self_attn.q_layernorm.norms.{}",
+                "blk.{}.attn_q_norm",
+            )
+            .tensor(
+                "model.layers.{}.self_attn.k_layernorm.norms.{}",
+                "blk.{}.attn_k_norm",
+            );
+        vec![stablelm]
     }
 
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {

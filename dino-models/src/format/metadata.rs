@@ -262,6 +262,11 @@ impl<'a> Scoped<'a> {
         self.metadata.maybe(&self.full(key))
     }
 
+    /// Like [`Metadata::value`].
+    pub fn value(&self, key: &str) -> Option<&'a Value> {
+        self.metadata.value(&self.full(key))
+    }
+
     /// Like [`Metadata::per_layer`].
     ///
     /// # Errors

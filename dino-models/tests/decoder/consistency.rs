@@ -15,7 +15,7 @@ const MODELS: [&str; 11] = [
     "../tiny_architectures/phi2.gguf",
     "../tiny_architectures/cohere2.gguf",
     "../tiny_architectures/qwen2moe.gguf",
-    "../tiny_architectures/qwen3moe.gguf",
+    "../tiny_architectures/qwen3moe-q8_0.gguf",
 ];
 
 #[test]

@@ -1,6 +1,6 @@
 //! The description itself, put together call by call.
 
-use super::{Change, Translation, Windows, rope, windows};
+use super::{Change, Translation, Windows, interleave_keys, interleave_queries, rope, windows};
 use crate::ModelError;
 use crate::format::Value;
 use indexmap::IndexMap;
@@ -126,6 +126,51 @@ impl HuggingFace {
             .tensor("model.layers.{}.mlp.down_proj", "blk.{}.ffn_down")
             .ignore("model.layers.{}.self_attn.rotary_emb.inv_freq")
             .base("model.")
+    }
+
+    /// Layer norms, whose epsilon is `key`, instead of RMS norms.
+    #[must_use]
+    pub fn layer_norms(mut self, key: &'static str) -> Self {
+        self.keys.shift_remove("rms_norm_eps");
+        self.key(key, "attention.layer_norm_epsilon")
+    }
+
+    /// The activation must be one of these, whatever [`Self::decoder`] says.
+    #[must_use]
+    pub fn activation(mut self, key: &'static str, values: &[&'static str]) -> Self {
+        self.keys.shift_remove("hidden_act");
+        self.only(key, values)
+    }
+
+    /// Rows of queries and keys in the order of llama's files; see [`interleave_queries`].
+    #[must_use]
+    pub fn interleaved(self) -> Self {
+        self.change("attn_q.weight", Change::Rows(interleave_queries))
+            .change("attn_q.bias", Change::Rows(interleave_queries))
+            .change("attn_k.weight", Change::Rows(interleave_keys))
+            .change("attn_k.bias", Change::Rows(interleave_keys))
+    }
+
+    /// A mixture of experts in every layer, under the names of Qwen's.
+    #[must_use]
+    pub fn experts(self) -> Self {
+        self.optional("num_experts", "expert_count")
+            .optional("num_local_experts", "expert_count")
+            .key("num_experts_per_tok", "expert_used_count")
+            .optional("norm_topk_prob", "expert_weights_norm")
+            .tensor("model.layers.{}.mlp.gate", "blk.{}.ffn_gate_inp")
+            .tensor(
+                "model.layers.{}.mlp.experts.{}.gate_proj",
+                "blk.{}.ffn_gate_exps",
+            )
+            .tensor(
+                "model.layers.{}.mlp.experts.{}.up_proj",
+                "blk.{}.ffn_up_exps",
+            )
+            .tensor(
+                "model.layers.{}.mlp.experts.{}.down_proj",
+                "blk.{}.ffn_down_exps",
+            )
     }
 
     /// The values of `model_type` that this describes.

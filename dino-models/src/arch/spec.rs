@@ -105,38 +105,13 @@ impl Spec {
             layers <= MAX_LAYERS,
             expected,
         )?;
-        let heads = positive("attention.head_count")?;
-        let kv_heads = match scoped.maybe::<usize>("attention.head_count_kv")? {
-            None => heads,
-            Some(kv_heads) => kv_heads,
-        };
-        let divides = kv_heads > 0 && heads.is_multiple_of(kv_heads);
-        let expected = format!("a divisor of the {heads} query heads");
-        check(
-            metadata,
-            &scoped.key("attention.head_count_kv"),
-            kv_heads,
-            divides,
-            &expected,
-        )?;
+        let (heads, kv_heads) = Self::heads(metadata)?;
         let head_dim = Self::head_dim(metadata, hidden, heads)?;
-        let sizes = scoped.per_layer::<usize>("feed_forward_length", layers)?;
-        let layers = sizes.into_iter().map(|size| {
-            let (key, fits) = (scoped.key("feed_forward_length"), SIZES.contains(&size));
-            Ok(LayerSpec {
-                window: None,
-                rotates: true,
-                feed_forward: FeedForward::Gated {
-                    size: check(metadata, &key, size, fits, "a positive number below 2^31")?,
-                },
-            })
-        });
-        let layers = layers.collect::<Result<_, ModelError>>()?;
         Ok(Self {
             vocabulary: scoped.maybe("vocab_size")?,
             context_length: positive("context_length")?,
             hidden,
-            layers,
+            layers: Self::layers(metadata, layers)?,
             heads,
             kv_heads,
             head_dim,
@@ -156,6 +131,43 @@ impl Spec {
             logit_scale: None,
             logit_softcap: None,
         })
+    }
+
+    /// Query heads, and those of keys and values.
+    fn heads(metadata: &Metadata) -> Result<(usize, usize), ModelError> {
+        let scoped = metadata.scoped()?;
+        let heads = size(metadata, "attention.head_count")?;
+        let kv_heads = match scoped.maybe::<usize>("attention.head_count_kv")? {
+            None => heads,
+            Some(kv_heads) => kv_heads,
+        };
+        let divides = kv_heads > 0 && heads.is_multiple_of(kv_heads);
+        let expected = format!("a divisor of the {heads} query heads");
+        check(
+            metadata,
+            &scoped.key("attention.head_count_kv"),
+            kv_heads,
+            divides,
+            &expected,
+        )?;
+        Ok((heads, kv_heads))
+    }
+
+    /// Layers that rotate, see everything and have gated feed-forward parts of the file's sizes.
+    fn layers(metadata: &Metadata, layers: usize) -> Result<Vec<LayerSpec>, ModelError> {
+        let scoped = metadata.scoped()?;
+        let sizes = scoped.per_layer::<usize>("feed_forward_length", layers)?;
+        let layers = sizes.into_iter().map(|size| {
+            let (key, fits) = (scoped.key("feed_forward_length"), SIZES.contains(&size));
+            Ok(LayerSpec {
+                window: None,
+                rotates: true,
+                feed_forward: FeedForward::Gated {
+                    size: check(metadata, &key, size, fits, "a positive number below 2^31")?,
+                },
+            })
+        });
+        layers.collect()
     }
 
     /// Gives the layers the window that the file describes; see [`Window::read`].

@@ -19,8 +19,11 @@ import torch
 from gguf.quants import dequantize, quantize
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from tiny_configs import ARCHITECTURES
+import tiny_configs
 from tiny_models import write_folder
+from tiny_recurrent import RECURRENT
+
+ARCHITECTURES = tiny_configs.ARCHITECTURES + RECURRENT
 
 TOKENS, CONTINUATION, VOCABULARY = 24, 64, 64
 F32 = gguf.GGMLQuantizationType.F32
@@ -28,7 +31,7 @@ SIZES = {"vocab_size": VOCABULARY, "hidden_size": 16, "intermediate_size": 32, "
          "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 128, "pad_token_id": 0,
          "bos_token_id": 1, "eos_token_id": 2, "attn_implementation": "eager"}
 # Tensors that files keep in F32 although they are matrices.
-PRECISE = ("norm.weight", "ffn_gate_inp.weight", "wpe.weight")
+PRECISE = ("norm.weight", "ffn_gate_inp.weight", "wpe.weight", "conv.weight", "conv1d.weight", ".A_log", "ssm_a", "ssm_d")
 
 
 def rounded(architecture, name, values):
@@ -66,14 +69,20 @@ def write_metadata(writer, architecture, config):
     writer.add_type("model")
     writer.add_name(f"tiny {architecture.name}")
     writer.add_vocab_size(config.vocab_size)
-    writer.add_context_length(config.max_position_embeddings)
+    writer.add_context_length(getattr(config, "max_position_embeddings", 1 << 20))
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
+    if not architecture.attends:
+        writer.add_feed_forward_length(0)
+        writer.add_head_count(0)
+        writer.add_layer_norm_rms_eps(config.layer_norm_epsilon)
+        architecture.keys(writer, config)
+        writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+        return
     inner = getattr(config, "intermediate_size", None) or getattr(config, "ffn_hidden_size", None)
     writer.add_feed_forward_length(inner or 4 * config.hidden_size)
     writer.add_head_count(config.num_attention_heads)
-    heads = getattr(config, "num_key_value_heads", None) or getattr(config, "num_kv_heads", None)
-    if heads:
+    if heads := architecture.kv_heads(config):
         writer.add_head_count_kv(heads)
     if epsilon := getattr(config, "rms_norm_eps", None):
         writer.add_layer_norm_rms_eps(epsilon)

@@ -35,6 +35,10 @@ class Architecture:
     one_added_to_norms: bool = False
     # Whether it is saved as a folder too.
     folder: bool = True
+    # Whether it has attention and a feed-forward part.
+    attends: bool = True
+    # Called with (config): key/value heads, of all layers or each.
+    kv_heads: callable = lambda config: getattr(config, "num_key_value_heads", None) or getattr(config, "num_kv_heads", None)
     # The type of the matrices.
     dtype: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F16
 

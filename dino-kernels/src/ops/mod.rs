@@ -20,7 +20,9 @@ mod softmax;
 
 pub use activation::{activate, activate_gate, gate_by_sigmoid};
 pub use attention::{Attention, AttentionScratch, AttentionSpan, append, attend};
-pub use elementwise::{add, add_scaled, scale, soft_cap};
+pub use elementwise::{
+    add, add_scaled, exp, multiply, scale, scale_columns, sigmoid, soft_cap, softplus,
+};
 pub use embedding::{EmbeddingTable, embed};
 pub use experts::{Choices, add_choices, gather, linear_each, scale_by_sigmoid};
 pub use linear::{Linear, LinearInput, linear};

@@ -238,6 +238,40 @@ impl<'a> Loader<'a> {
         })
     }
 
+    /// A linear layer without bias whose weight is some rows of a tensor, `name.weight` of `shape`.
+    ///
+    /// # Errors
+    /// If the weight is missing or of another shape.
+    ///
+    /// # Panics
+    /// If it has no such row.
+    pub fn picked(
+        &mut self,
+        name: &str,
+        shape: [usize; 2],
+        rows: &[usize],
+    ) -> Result<Linear, ModelError> {
+        let name = format!("{name}.weight");
+        let tensor = self.file.weights.expect(&name, &shape)?;
+        let row_bytes = tensor.storage().len() / shape[0];
+        let bytes = tensor.storage().as_slice();
+        let row = |&row: &usize| &bytes[row * row_bytes..][..row_bytes];
+        let picked: Vec<u8> = rows.iter().flat_map(row).copied().collect();
+        let shape = [rows.len(), shape[1]];
+        let storage = Storage::from_vec(picked);
+        let part = Tensor::new(format!("{name}[…]"), tensor.dtype(), &shape, storage)?;
+        let weight = self.pack(&part)?;
+        // All picks of a tensor have one input, which is shown once.
+        let watch = (rows.first() == Some(&0))
+            .then(|| self.watch(&name))
+            .flatten();
+        Ok(Linear {
+            weight,
+            bias: None,
+            watch,
+        })
+    }
+
     /// The bias of the linear layer `layer`, of `len` values.
     pub(crate) fn bias(
         &mut self,

@@ -16,8 +16,10 @@ mod gpt2;
 mod gpt_neox;
 mod granite;
 mod hugging_face;
+mod lfm2;
 mod llama;
 mod loader;
+mod mamba;
 mod olmo2;
 mod olmoe;
 mod parts;
@@ -25,6 +27,8 @@ mod phi2;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod qwen35;
+mod recurrent;
 mod registry;
 mod rope;
 mod smollm3;
@@ -49,15 +53,21 @@ pub use hugging_face::{
     Change, FolderConfig, HuggingFace, RowOrder, Translation, Windows, interleave_keys,
     interleave_queries,
 };
+pub use lfm2::Lfm2;
 pub use llama::Llama;
 pub use loader::{Linear, LoadProgress, Loader, LoaderOptions, Watch};
+pub use mamba::{Mamba, Mamba2};
 pub use olmo2::Olmo2;
 pub use olmoe::Olmoe;
-pub use parts::{Bias, Biases, FeedForward, Matrices, Norm, Norms, QkNorm, Window, WindowLayers};
+pub use parts::{
+    Bias, Biases, FeedForward, Matrices, Mixer, Norm, Norms, QkNorm, Window, WindowLayers,
+};
 pub use phi2::Phi2;
 pub use phi3::Phi3;
 pub use qwen2::{Qwen2, Qwen2Moe};
 pub use qwen3::{Qwen3, Qwen3Moe};
+pub use qwen35::{Qwen3Next, Qwen35, Qwen35Moe};
+pub use recurrent::{DeltaSpec, SelectiveScanSpec, StateSpaceSpec};
 pub use registry::Registry;
 pub use rope::{RopePairing, RopeScaling, RopeSpec};
 pub use smollm3::SmolLm3;

@@ -2,6 +2,7 @@
 
 use super::Experts;
 use super::spec::check;
+use super::{DeltaSpec, SelectiveScanSpec, StateSpaceSpec};
 use crate::ModelError;
 use crate::format::{Metadata, Value, Weights};
 
@@ -136,6 +137,8 @@ pub enum FeedForward {
         /// Features inside.
         size: usize,
     },
+    /// There is none.
+    Absent,
     /// `down(activation(up(x)))`.
     Plain {
         /// Features inside.
@@ -143,6 +146,25 @@ pub enum FeedForward {
     },
     /// Gated parts of which each token goes through a few.
     Experts(Experts),
+}
+
+/// How the tokens of a layer learn of those before them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Mixer {
+    /// Attention.
+    Attention,
+    /// A convolution over a few tokens, between two gates (Liquid AI, "LFM2", arXiv:2511.23404).
+    ShortConvolution {
+        /// Tokens that it sees.
+        taps: usize,
+    },
+    /// A memory that corrects itself (Yang et al., arXiv:2412.06464).
+    GatedDelta(DeltaSpec),
+    /// A state space with rates for each feature (Mamba, arXiv:2312.00752).
+    SelectiveScan(SelectiveScanSpec),
+    /// A state space with rates for each head (Mamba-2, arXiv:2405.21060).
+    StateSpace(StateSpaceSpec),
 }
 
 /// Whether linear layers add a bias.

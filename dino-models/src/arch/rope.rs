@@ -113,6 +113,19 @@ impl RopeSpec {
         })
     }
 
+    /// No rotation.
+    pub(super) fn none(context: usize) -> Self {
+        Self {
+            dim: 0,
+            pairing: RopePairing::Halves,
+            base: 1.0,
+            scaling: RopeScaling::None,
+            original_context: context,
+            context,
+            magnitude: None,
+        }
+    }
+
     /// How fast each pair turns in a context of `context` positions. `factors`, `[dim / 2]`, slow single pairs down
     /// (Llama 3.1, longrope).
     ///

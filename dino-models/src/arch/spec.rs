@@ -1,8 +1,8 @@
 //! A decoder, described.
 
 use super::{
-    Activation, Bias, Biases, Experts, FeedForward, Matrices, Norm, Norms, QkNorm, RopePairing,
-    RopeScaling, RopeSpec, Window,
+    Activation, Bias, Biases, Experts, FeedForward, Matrices, Mixer, Norm, Norms, QkNorm,
+    RopePairing, RopeScaling, RopeSpec, Window,
 };
 use crate::ModelError;
 use crate::format::Metadata;
@@ -34,6 +34,10 @@ pub struct Spec {
     pub norm: Norm,
     /// Where a layer has one; there is always one before the head.
     pub norms: Norms,
+    /// The name of the tensor of the norm before the feed-forward part.
+    pub ffn_norm: &'static str,
+    /// The name of the tensor of the norm before the head.
+    pub output_norm: &'static str,
     /// The normalisation of queries and keys.
     pub qk_norm: QkNorm,
     /// The activation of the feed-forward part.
@@ -44,6 +48,8 @@ pub struct Spec {
     pub rope: RopeSpec,
     /// That of layers with a window, where it differs.
     pub window_rope: Option<RopeSpec>,
+    /// Whether each query brings a gate for what it gathers (Qiu et al., arXiv:2505.06708).
+    pub attention_gate: bool,
     /// What scores are multiplied by.
     pub attention_scale: f32,
     /// `cap * tanh(score / cap)` for scores.
@@ -61,6 +67,8 @@ pub struct Spec {
 /// What the layers of a decoder may differ in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerSpec {
+    /// How a token learns of those before it.
+    pub mixer: Mixer,
     /// How many positions a token sees, itself included; `None` for all.
     pub window: Option<usize>,
     /// Whether queries and keys are rotated to their positions; without, a layer sees the past as a set (Kazemnejad
@@ -73,7 +81,7 @@ pub struct LayerSpec {
 /// More layers than any model has; a file that claims more is damaged.
 const MAX_LAYERS: usize = 4096;
 /// What a size can be.
-const SIZES: std::ops::RangeInclusive<usize> = 1..=1 << 31;
+pub(super) const SIZES: std::ops::RangeInclusive<usize> = 1..=1 << 31;
 
 impl Spec {
     /// What most decoders share: [`Spec::with_norm`] with RMS norms.
@@ -93,38 +101,76 @@ impl Spec {
         pairing: RopePairing,
         norm: Norm,
     ) -> Result<Self, ModelError> {
+        let mut spec = Self::without_attention(metadata, norm)?;
         let scoped = metadata.scoped()?;
-        let positive = |key: &str| size(metadata, key);
-        let hidden = positive("embedding_length")?;
-        let layers = positive("block_count")?;
-        let expected = "a number of layers up to 4096";
+        let layers = spec.layers.len();
+        let heads = size(metadata, "attention.head_count")?;
+        let kv_heads = kv_heads(metadata, layers)?.unwrap_or_else(|| vec![heads; layers]);
+        // Layers with none have no attention: see `mix_without_kv_heads`.
+        let most = kv_heads.iter().copied().max().unwrap_or(0);
+        let key = scoped.key("attention.head_count_kv");
+        for kv_heads in kv_heads {
+            let divides = most > 0 && heads.is_multiple_of(most);
+            let fits = divides && (kv_heads == most || kv_heads == 0);
+            let expected = format!("a divisor of the {heads} query heads, the same in all layers");
+            check(metadata, &key, kv_heads, fits, &expected)?;
+        }
+        let sizes = scoped.per_layer::<usize>("feed_forward_length", layers)?;
+        for (layer, size) in spec.layers.iter_mut().zip(sizes) {
+            let (key, fits) = (scoped.key("feed_forward_length"), SIZES.contains(&size));
+            let size = check(metadata, &key, size, fits, "a positive number below 2^31")?;
+            layer.feed_forward = FeedForward::Gated { size };
+            layer.mixer = Mixer::Attention;
+        }
+        (spec.heads, spec.kv_heads) = (heads, most);
+        spec.head_dim = Self::head_dim(metadata, spec.hidden, heads)?;
+        spec.rope = RopeSpec::read(metadata, spec.head_dim, pairing)?;
+        spec.attention_scale = (spec.head_dim as f32).sqrt().recip();
+        Ok(spec)
+    }
+
+    /// A model of as many layers as the file says, which neither attend nor have a feed-forward part.
+    ///
+    /// # Errors
+    /// If a key is missing or impossible.
+    pub fn without_attention(metadata: &Metadata, norm: Norm) -> Result<Self, ModelError> {
+        let layers = size(metadata, "block_count")?;
+        let (key, fits) = (metadata.scoped()?.key("block_count"), layers <= MAX_LAYERS);
         check(
             metadata,
-            &scoped.key("block_count"),
+            &key,
             layers,
-            layers <= MAX_LAYERS,
-            expected,
+            fits,
+            "a number of layers up to 4096",
         )?;
-        let (heads, kv_heads) = Self::heads(metadata)?;
-        let head_dim = Self::head_dim(metadata, hidden, heads)?;
+        let layer = LayerSpec {
+            mixer: Mixer::Attention,
+            window: None,
+            rotates: true,
+            feed_forward: FeedForward::Absent,
+        };
+        let context_length = size(metadata, "context_length")?;
         Ok(Self {
-            vocabulary: scoped.maybe("vocab_size")?,
-            context_length: positive("context_length")?,
-            hidden,
-            layers: Self::layers(metadata, layers)?,
-            heads,
-            kv_heads,
-            head_dim,
+            vocabulary: metadata.scoped()?.maybe("vocab_size")?,
+            context_length,
+            hidden: size(metadata, "embedding_length")?,
+            layers: vec![layer; layers],
+            heads: 0,
+            kv_heads: 0,
+            head_dim: 0,
             matrices: Matrices::Separate,
             biases: Biases::all(Bias::Never),
             norm,
             norms: Norms::Pre,
+            ffn_norm: "ffn_norm",
+            output_norm: "output_norm",
             qk_norm: QkNorm::None,
             activation: Activation::Silu,
             learned_positions: false,
-            rope: RopeSpec::read(metadata, head_dim, pairing)?,
+            rope: RopeSpec::none(context_length),
             window_rope: None,
-            attention_scale: (head_dim as f32).sqrt().recip(),
+            attention_gate: false,
+            attention_scale: 1.0,
             attention_softcap: None,
             embedding_scale: None,
             residual_scale: None,
@@ -133,41 +179,22 @@ impl Spec {
         })
     }
 
-    /// Query heads, and those of keys and values.
-    fn heads(metadata: &Metadata) -> Result<(usize, usize), ModelError> {
-        let scoped = metadata.scoped()?;
-        let heads = size(metadata, "attention.head_count")?;
-        let kv_heads = match scoped.maybe::<usize>("attention.head_count_kv")? {
-            None => heads,
-            Some(kv_heads) => kv_heads,
-        };
-        let divides = kv_heads > 0 && heads.is_multiple_of(kv_heads);
-        let expected = format!("a divisor of the {heads} query heads");
-        check(
-            metadata,
-            &scoped.key("attention.head_count_kv"),
-            kv_heads,
-            divides,
-            &expected,
-        )?;
-        Ok((heads, kv_heads))
-    }
-
-    /// Layers that rotate, see everything and have gated feed-forward parts of the file's sizes.
-    fn layers(metadata: &Metadata, layers: usize) -> Result<Vec<LayerSpec>, ModelError> {
-        let scoped = metadata.scoped()?;
-        let sizes = scoped.per_layer::<usize>("feed_forward_length", layers)?;
-        let layers = sizes.into_iter().map(|size| {
-            let (key, fits) = (scoped.key("feed_forward_length"), SIZES.contains(&size));
-            Ok(LayerSpec {
-                window: None,
-                rotates: true,
-                feed_forward: FeedForward::Gated {
-                    size: check(metadata, &key, size, fits, "a positive number below 2^31")?,
-                },
-            })
-        });
-        layers.collect()
+    /// Gives `mixer` to the layers that `attention.head_count_kv` lists with no heads.
+    ///
+    /// # Errors
+    /// As for [`Spec::with_norm`].
+    pub fn mix_without_kv_heads(
+        &mut self,
+        metadata: &Metadata,
+        mixer: Mixer,
+    ) -> Result<(), ModelError> {
+        let kv_heads = kv_heads(metadata, self.layers.len())?.unwrap_or_default();
+        for (layer, kv_heads) in self.layers.iter_mut().zip(kv_heads) {
+            if kv_heads == 0 {
+                layer.mixer = mixer;
+            }
+        }
+        Ok(())
     }
 
     /// Gives the layers the window that the file describes; see [`Window::read`].
@@ -269,6 +296,12 @@ pub(crate) fn size(metadata: &Metadata, key: &str) -> Result<usize, ModelError> 
     let value = scoped.get::<usize>(key)?;
     let (key, fits) = (scoped.key(key), SIZES.contains(&value));
     check(metadata, &key, value, fits, "a positive number below 2^31")
+}
+
+/// Key/value heads of each layer, if the file says.
+fn kv_heads(metadata: &Metadata, layers: usize) -> Result<Option<Vec<usize>>, ModelError> {
+    let scoped = metadata.scoped()?;
+    Ok(scoped.maybe_per_layer("attention.head_count_kv", layers)?)
 }
 
 /// `value` if it `fits`, else an error that says what was expected.

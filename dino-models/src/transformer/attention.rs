@@ -3,7 +3,7 @@
 use super::buffers::Buffers;
 use super::forward::Pass;
 use super::linear::Job;
-use super::norm::{Norm, PartNorms};
+use super::norm::{Before, Norm};
 use crate::ModelError;
 use crate::arch::{Linear, Loader, Matrices, QkNorm, Spec};
 use dino_kernels::ops::{self, AttentionSpan};
@@ -11,13 +11,15 @@ use dino_kernels::ops::{self, AttentionSpan};
 /// The weights of one layer's attention.
 #[derive(Debug)]
 pub(super) struct Attention {
-    norms: PartNorms,
+    /// Its layer in the cache.
+    cached: usize,
     query: Linear,
+    /// Of what is gathered, where there is one.
+    gate: Option<Linear>,
     key: Linear,
     value: Linear,
     /// The norms of queries and keys.
     qk_norm: Option<[Norm; 2]>,
-    output: Linear,
 }
 
 impl Attention {
@@ -25,13 +27,21 @@ impl Attention {
         spec: &Spec,
         loader: &mut Loader<'_>,
         layer: usize,
+        cached: usize,
     ) -> Result<Self, ModelError> {
         let name = |part: &str| format!("blk.{layer}.{part}");
         let (hidden, biases) = (spec.hidden, spec.biases);
         let (queries, keys) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
+        let mut gate = None;
         let [query, key, value] = match spec.matrices {
             Matrices::Separate | Matrices::FusedGate => [
-                loader.linear(&name("attn_q"), [queries, hidden], biases.inputs)?,
+                if spec.attention_gate {
+                    let [query, of_query] = queries_and_gates(spec, loader, &name("attn_q"))?;
+                    gate = Some(of_query);
+                    query
+                } else {
+                    loader.linear(&name("attn_q"), [queries, hidden], biases.inputs)?
+                },
                 loader.linear(&name("attn_k"), [keys, hidden], biases.inputs)?,
                 loader.linear(&name("attn_v"), [keys, hidden], biases.inputs)?,
             ],
@@ -40,16 +50,34 @@ impl Attention {
                 loader.fused(&name("attn_qkv"), sizes, hidden, biases.inputs)?
             }
         };
-        let norms = [&name("attn_norm")[..], &name("post_attention_norm")];
         Ok(Self {
-            norms: PartNorms::load(spec, loader, norms, true)?,
+            cached,
             query,
+            gate,
             key,
             value,
             qk_norm: load_qk_norm(spec, loader, layer)?,
-            output: loader.linear(&name("attn_output"), [hidden, queries], biases.output)?,
         })
     }
+}
+
+/// Files store the rows of each head's query and then those of its gate.
+fn queries_and_gates(
+    spec: &Spec,
+    loader: &mut Loader<'_>,
+    name: &str,
+) -> Result<[Linear; 2], ModelError> {
+    let (heads, head_dim) = (spec.heads, spec.head_dim);
+    let row =
+        |index: usize, kind: usize| (index / head_dim * 2 + kind) * head_dim + index % head_dim;
+    let shape = [2 * heads * head_dim, spec.hidden];
+    let [query, gate] = [0, 1].map(|kind| {
+        let rows: Vec<usize> = (0..heads * head_dim)
+            .map(|index| row(index, kind))
+            .collect();
+        loader.picked(name, shape, &rows)
+    });
+    Ok([query?, gate?])
 }
 
 fn load_qk_norm(
@@ -76,8 +104,13 @@ fn load_qk_norm(
 
 impl Pass<'_> {
     /// What the new tokens gather from their past in layer `index`.
-    pub(super) fn attend(&mut self, index: usize, layer: &Attention) -> Result<(), ModelError> {
-        self.project(layer);
+    pub(super) fn attend(
+        &mut self,
+        index: usize,
+        norm: &Before,
+        layer: &Attention,
+    ) -> Result<(), ModelError> {
+        self.project(norm, layer);
         let Buffers {
             queries,
             keys,
@@ -85,42 +118,38 @@ impl Pass<'_> {
             ..
         } = &mut *self.buffers;
         let model = self.context.model;
-        let layer = &model.spec.layers[index];
+        let layer_spec = &model.spec.layers[index];
         let rows = [queries, keys];
         model
             .rotation
-            .apply(self.context.compute, layer, angles, rows);
-        self.append(index)?;
-        self.gather(index)
-    }
-
-    /// Adds it to the residual stream.
-    pub(super) fn add_attention(&mut self, layer: &Attention) {
-        let Buffers {
-            stream,
-            attended,
-            branch,
-            quantized,
-            ..
-        } = &mut *self.buffers;
-        let input = self.context.input(attended.view(), quantized);
-        let output = (&layer.output, layer.norms.after.as_ref());
-        self.context.add_branch(input, output, branch, stream);
+            .apply(self.context.compute, layer_spec, angles, rows);
+        self.append(layer.cached)?;
+        self.gather(layer.cached, layer_spec.window)?;
+        if layer.gate.is_some() {
+            let Buffers { mixed, gate, .. } = &mut *self.buffers;
+            ops::gate_by_sigmoid(self.context.compute, mixed.view_mut(), gate.view_mut());
+        }
+        Ok(())
     }
 
     /// Queries, keys and values of the new tokens.
-    fn project(&mut self, layer: &Attention) {
+    fn project(&mut self, norm: &Before, layer: &Attention) {
         let Buffers {
             stream,
             normed,
             queries,
             keys,
             values,
+            gate,
             quantized,
             ..
         } = &mut *self.buffers;
         let context = &self.context;
-        let input = context.normed_input(&layer.norms.before, stream, normed, quantized);
+        let input = context.normed_input(norm, stream, normed, quantized);
+        if let Some(layer) = &layer.gate {
+            gate.resize(queries.view().nrows(), layer.weight.rows());
+            context.linear(input, [Job::store(layer, gate)]);
+        }
         let jobs = [
             Job::store(&layer.query, queries),
             Job::store(&layer.key, keys),
@@ -145,10 +174,10 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn gather(&mut self, layer: usize) -> Result<(), ModelError> {
+    fn gather(&mut self, layer: usize, window: Option<usize>) -> Result<(), ModelError> {
         let Buffers {
             queries,
-            attended,
+            mixed,
             attention: scratch,
             ..
         } = &mut *self.buffers;
@@ -160,7 +189,7 @@ impl Pass<'_> {
             head_dim: spec.head_dim,
             scale: spec.attention_scale,
             softcap: spec.attention_softcap,
-            window: spec.layers[layer].window,
+            window,
         };
         let mut spans = scratch.take_spans();
         for span in self.context.batch.spans() {
@@ -170,13 +199,14 @@ impl Pass<'_> {
                 rows: span.rows.clone(),
             });
         }
-        let (queries, attended) = (queries.view(), attended.view_mut());
+        mixed.resize(queries.view().nrows(), queries.view().ncols());
+        let (queries, mixed) = (queries.view(), mixed.view_mut());
         ops::attend(
             self.context.compute,
             &attention,
             &spans,
             queries,
-            attended,
+            mixed,
             scratch,
         );
         scratch.keep_spans(spans);

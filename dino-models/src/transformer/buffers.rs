@@ -5,7 +5,7 @@ use super::head::HeadBuffers;
 use super::rotation::Angles;
 use crate::arch::Spec;
 use dino_kernels::QuantizedRows;
-use dino_kernels::ops::AttentionScratch;
+use dino_kernels::ops::{AttentionScratch, StateSpan};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use std::ops::Range;
 
@@ -22,8 +22,8 @@ pub(super) struct Buffers {
     pub(super) keys: Rows,
     /// `[tokens, kv_heads × head_dim]`.
     pub(super) values: Rows,
-    /// What attention gathered, `[tokens, heads × head_dim]`.
-    pub(super) attended: Rows,
+    /// What a layer's first part gathered, `[tokens, …]`: of attention, `heads × head_dim`.
+    pub(super) mixed: Rows,
     /// `[tokens, feed_forward]`.
     pub(super) gate: Rows,
     /// `[tokens, feed_forward]`.
@@ -44,6 +44,23 @@ pub(super) struct Buffers {
     pub(super) head: HeadBuffers,
     /// What attention works in.
     pub(super) attention: AttentionScratch,
+    /// What the other kinds of first parts work in.
+    pub(super) recurrent: Recurrent,
+}
+
+/// What recurrent layers work in; their rooms say what is what.
+#[derive(Default)]
+pub(super) struct Recurrent {
+    /// The sequences of the batch.
+    pub(super) spans: Vec<StateSpan>,
+    /// What is convolved.
+    pub(super) input: Rows,
+    pub(super) convolved: Rows,
+    pub(super) gate: Rows,
+    pub(super) extra: Rows,
+    pub(super) step: Rows,
+    /// What the recurrence gives.
+    pub(super) output: Rows,
 }
 
 impl Buffers {
@@ -54,7 +71,6 @@ impl Buffers {
         self.queries.resize(tokens, queries);
         self.keys.resize(tokens, keys);
         self.values.resize(tokens, keys);
-        self.attended.resize(tokens, queries);
         self.branch.resize(tokens, spec.hidden);
         self.wanted.resize(wanted, spec.hidden);
     }

@@ -36,11 +36,9 @@ impl FeedForward {
         spec: &Spec,
         loader: &mut Loader<'_>,
         layer: usize,
-    ) -> Result<Self, ModelError> {
-        let [before, after] =
-            ["ffn_norm", "post_ffw_norm"].map(|part| format!("blk.{layer}.{part}"));
-        let norms = PartNorms::load(spec, loader, [&before, &after], false)?;
+    ) -> Result<Option<Self>, ModelError> {
         let kind = match spec.layers[layer].feed_forward {
+            arch::FeedForward::Absent => return Ok(None),
             arch::FeedForward::Gated { size } => {
                 Kind::Dense(Box::new(Dense::load(spec, loader, layer, (size, true))?))
             }
@@ -54,7 +52,10 @@ impl FeedForward {
                 layer,
             )?)),
         };
-        Ok(Self { norms, kind })
+        let [before, after] =
+            [spec.ffn_norm, "post_ffw_norm"].map(|part| format!("blk.{layer}.{part}"));
+        let norms = PartNorms::load(spec, loader, [&before, &after], false)?;
+        Ok(Some(Self { norms, kind }))
     }
 }
 

@@ -5,7 +5,7 @@ use super::weights::Transformer;
 use crate::{Batch, Cache, CausalLm, Config, ModelError, Scratch};
 use dino_core::Storage;
 use dino_kernels::Compute;
-use dino_kernels::ops::{self, EmbeddingTable};
+use dino_kernels::ops::{self, EmbeddingTable, StateSpan};
 use ndarray::ArrayView2;
 
 impl CausalLm for Transformer {
@@ -54,6 +54,7 @@ impl Transformer {
         buffers.resize(&self.spec, batch.tokens().len(), batch.wanted().len());
         buffers.angles.clear();
         buffers.positions.clear();
+        buffers.recurrent.spans.clear();
         for span in batch.spans() {
             let start = cache.len(span.sequence)?;
             cache.reserve(span.sequence, span.rows.len())?;
@@ -62,6 +63,10 @@ impl Transformer {
             buffers
                 .positions
                 .extend(positions.map(|position| position as u32));
+            buffers.recurrent.spans.push(StateSpan {
+                state: span.sequence.row(),
+                rows: span.rows.clone(),
+            });
         }
         Pass {
             context: Context {
@@ -133,16 +138,20 @@ impl Pass<'_> {
             if let Some(window) = &self.context.model.window {
                 window.enter(index);
             }
-            self.attend(index, &layer.attention)?;
+            self.mix(index, &layer.mixer)?;
+            let Some(feed_forward) = &layer.feed_forward else {
+                self.add_mixed(&layer.mixer);
+                continue;
+            };
             // Parallel parts read the same stream: the second one before the first one adds to it.
             if self.context.model.spec.norms.parallel() {
-                self.expand(&layer.feed_forward);
-                self.add_attention(&layer.attention);
+                self.expand(feed_forward);
+                self.add_mixed(&layer.mixer);
             } else {
-                self.add_attention(&layer.attention);
-                self.expand(&layer.feed_forward);
+                self.add_mixed(&layer.mixer);
+                self.expand(feed_forward);
             }
-            self.contract(&layer.feed_forward);
+            self.contract(feed_forward);
         }
         if let Some(window) = &self.context.model.window {
             window.leave();

@@ -7,14 +7,20 @@
 
 mod attention;
 mod buffers;
+mod convolution;
 mod experts;
 mod feed_forward;
 mod forward;
+mod gated_delta;
 mod head;
 mod linear;
+mod mixer;
 mod norm;
 mod rotation;
 mod routes;
+mod selective_scan;
+mod short_convolution;
+mod state_space;
 mod weights;
 
 pub use weights::Transformer;

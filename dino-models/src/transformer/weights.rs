@@ -1,7 +1,7 @@
 //! The weights of a decoder.
 
-use super::attention::Attention;
 use super::feed_forward::FeedForward;
+use super::mixer::{Memory, Mixer};
 use super::norm::Norm;
 use super::rotation::Rotation;
 use crate::arch::{Loader, Spec, Watch};
@@ -39,8 +39,9 @@ pub struct Transformer {
 /// The weights of one layer.
 #[derive(Debug)]
 pub(super) struct Layer {
-    pub(super) attention: Attention,
-    pub(super) feed_forward: FeedForward,
+    pub(super) mixer: Mixer,
+    /// `None` where the layer has one part alone.
+    pub(super) feed_forward: Option<FeedForward>,
 }
 
 impl Transformer {
@@ -67,13 +68,14 @@ impl Transformer {
             false => None,
         };
         let rotation = Rotation::load(&spec, loader)?;
+        let mut memory = Memory::default();
         loader.take_unit();
         let (mut layers, mut units) = (Vec::new(), Vec::new());
         for index in 0..spec.layers.len() {
-            layers.push(Layer::load(&spec, loader, index)?);
+            layers.push(Layer::load(&spec, loader, index, &mut memory)?);
             units.push(loader.take_unit());
         }
-        let norm = Norm::load(spec.norm, loader, "output_norm", spec.hidden)?;
+        let norm = Norm::load(spec.norm, loader, spec.output_norm, spec.hidden)?;
         // Without a head of its own, a model uses the embedding table for it.
         let (head, embedding) = match loader.weights().maybe_expect("output.weight", &shape)? {
             Some(head) => (head, Some(table)),
@@ -88,8 +90,8 @@ impl Transformer {
             context_length: spec.longest_context(loader.context_length()),
             hidden: spec.hidden,
             layers: spec.layers.len(),
-            attention_layers: spec.layers.len(),
-            states: Vec::new(),
+            attention_layers: memory.attention_layers,
+            states: memory.states,
             kv_heads: spec.kv_heads,
             head_dim: spec.head_dim,
             parameters: loader.weights().infos().map(|info| info.values()).sum(),
@@ -128,9 +130,14 @@ fn cache_bytes(config: &Config, context_length: Option<usize>, budget: usize) ->
 }
 
 impl Layer {
-    fn load(spec: &Spec, loader: &mut Loader<'_>, index: usize) -> Result<Self, ModelError> {
+    fn load(
+        spec: &Spec,
+        loader: &mut Loader<'_>,
+        index: usize,
+        memory: &mut Memory,
+    ) -> Result<Self, ModelError> {
         Ok(Self {
-            attention: Attention::load(spec, loader, index)?,
+            mixer: Mixer::load(spec, loader, index, memory)?,
             feed_forward: FeedForward::load(spec, loader, index)?,
         })
     }

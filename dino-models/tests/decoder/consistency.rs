@@ -4,7 +4,7 @@ use crate::common::{Runner, tokens};
 use dino_models::{Batch, ModelError, Wanted};
 use ndarray::s;
 
-const MODELS: [&str; 11] = [
+const MODELS: [&str; 15] = [
     "gqa.gguf",
     "quantized.gguf",
     "bias.gguf",
@@ -16,6 +16,10 @@ const MODELS: [&str; 11] = [
     "../tiny_architectures/cohere2.gguf",
     "../tiny_architectures/qwen2moe.gguf",
     "../tiny_architectures/qwen3moe-q8_0.gguf",
+    "../tiny_architectures/mamba.gguf",
+    "../tiny_architectures/mamba2.gguf",
+    "../tiny_architectures/lfm2.gguf",
+    "../tiny_architectures/qwen35.gguf",
 ];
 
 #[test]
@@ -99,6 +103,23 @@ fn a_replayed_past_gives_the_same_bits() {
     runner.chunks(fork, &tokens[..30], 10);
     let untouched = runner.chunks(sequence, &tokens[75..], 25);
     assert_eq!(first.slice(s![75.., ..]), untouched);
+}
+
+#[test]
+fn a_state_is_forked_and_forgotten_whole() {
+    for name in ["mamba2", "lfm2", "qwen35"] {
+        let mut runner = Runner::new(&format!("../tiny_architectures/{name}.gguf"), false, 2);
+        let tokens = tokens(40, runner.model.config().vocabulary, 3);
+        let sequence = runner.cache.add();
+        let first = runner.chunks(sequence, &tokens[..30], 10);
+        let fork = runner.cache.fork(sequence).unwrap();
+        let rest = runner.chunks(sequence, &tokens[30..], 10);
+        assert_eq!(runner.chunks(fork, &tokens[30..], 1), rest, "{name}");
+        // Nothing can be kept, so that all is run again.
+        assert!(!runner.model.config().can_rewind());
+        assert_eq!(runner.cache.truncate(sequence, 20).unwrap(), 0);
+        assert_eq!(runner.chunks(sequence, &tokens[..30], 7), first, "{name}");
+    }
 }
 
 #[test]

@@ -9,8 +9,8 @@
 //! The text is cut into chunks of `--ctx` tokens. The first token of a chunk is replaced by the one that begins a text,
 //! where the model wants one, and the second half of the chunk is scored, so that every scored token has seen at least
 //! half a context. Perplexity is `exp` of the mean negative log-likelihood; its error is the standard error of that
-//! mean, propagated. With `--kl-base` a second model, the one that the first was made from, reads the same text beside it,
-//! and what both make of each token is compared.
+//! mean, propagated. With `--kl-base` a second model, the one that the first was made from, with an f32 cache, reads the same
+//! text beside it, and what both make of each token is compared: a model against itself shows what cache types cost.
 
 use std::error::Error;
 use std::fs;
@@ -79,14 +79,21 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let context = arguments.ctx as usize;
     let text = fs::read_to_string(&arguments.file)
         .map_err(|error| format!("{}: {error}", arguments.file.display()))?;
-    let model = load(arguments, &model_path(arguments.model.as_ref())?, context)?;
+    let cache = cache_types(arguments);
+    let model = load(
+        arguments,
+        &model_path(arguments.model.as_ref())?,
+        context,
+        cache,
+    )?;
     let chunks = chunks(&model, &text, context)?;
     let count = arguments
         .chunks
         .unwrap_or(usize::MAX)
         .clamp(1, chunks.len());
     if let Some(base) = &arguments.kl_base {
-        let base = load(arguments, base, context)?;
+        // So that one model against itself shows what the types of a cache cost.
+        let base = load(arguments, base, context, [KvType::F32; 2])?;
         return compare_models(arguments, &base, &model, &chunks[..count]);
     }
     let (mut generator, mut score) = (Generator::new(&model), Score::default());
@@ -118,20 +125,28 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn load(arguments: &Arguments, path: &Path, context: usize) -> Result<Model, Box<dyn Error>> {
-    let mut builder = Model::builder()
+fn load(
+    arguments: &Arguments,
+    path: &Path,
+    context: usize,
+    [keys, values]: [KvType; 2],
+) -> Result<Model, Box<dyn Error>> {
+    let builder = Model::builder()
         .threads(arguments.threads)
-        .context_length(context);
-    let cache = if arguments.precise {
+        .context_length(context)
+        .precise(arguments.precise)
+        .kv_cache_types(keys, values);
+    Ok(builder.load(path)?)
+}
+
+/// The types of keys and values that were asked for.
+fn cache_types(arguments: &Arguments) -> [KvType; 2] {
+    let default = if arguments.precise {
         KvType::F32
     } else {
         KvType::F16
     };
-    builder = builder.precise(arguments.precise).kv_cache_types(
-        arguments.cache_type_k.unwrap_or(cache),
-        arguments.cache_type_v.unwrap_or(cache),
-    );
-    Ok(builder.load(path)?)
+    [arguments.cache_type_k, arguments.cache_type_v].map(|dtype| dtype.unwrap_or(default))
 }
 
 /// Runs both models side by side over the chunks.

@@ -63,6 +63,17 @@ static AVX512: Kernels = Kernels {
     limits: avx512::limits::TABLE,
 };
 
+/// The same where the processor also multiplies pairs of bf16.
+#[cfg(target_arch = "x86_64")]
+static AVX512_BF16: Kernels = Kernels {
+    isa: Isa::Avx512,
+    vector: avx512::vector::TABLE,
+    linear: avx512::linear::TABLE,
+    attention: avx512::attention_bf16::TABLE,
+    state: avx512::state::TABLE,
+    limits: avx512::limits::TABLE,
+};
+
 impl Kernels {
     /// The kernels of the best set that this machine runs.
     pub fn best() -> &'static Kernels {
@@ -82,6 +93,8 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &AVX2,
             #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 if Isa::has_bf16_dot() => &AVX512_BF16,
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => &AVX512,
             #[cfg(not(target_arch = "x86_64"))]
             Isa::Avx2 | Isa::Avx512 => return Err(KernelError::IsaUnavailable { isa }),
@@ -93,10 +106,11 @@ impl Kernels {
     /// # Errors
     /// If `DINO_REQUIRE_ISA` names a set that this machine lacks (see [`Isa::under_test`]).
     pub fn under_test() -> Result<Vec<&'static Kernels>, KernelError> {
-        Isa::under_test()?
-            .into_iter()
-            .map(Kernels::for_isa)
-            .collect()
+        let sets = Isa::under_test()?.into_iter().map(Kernels::for_isa);
+        #[cfg(target_arch = "x86_64")]
+        // What machines without bf16 run, also where this one has it.
+        let sets = sets.chain(Isa::has_bf16_dot().then_some(Ok(&AVX512)));
+        sets.collect()
     }
 
     /// The instruction set that these kernels need.

@@ -9,6 +9,7 @@ pub(crate) const TABLE: AttentionKernels = AttentionKernels {
     values,
     widen_keys,
     widen_values,
+    multiplies_bf16: false,
 };
 
 /// `[rows, dim] · [dim, PAGE] -> [rows, PAGE]`.

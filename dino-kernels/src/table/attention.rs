@@ -11,6 +11,8 @@ pub(crate) struct AttentionKernels {
     pub(crate) values: unsafe fn(&[f32], Plane<'_>, usize, &mut [f32], Ahead<'_>),
     pub(crate) widen_keys: unsafe fn(Plane<'_>, &mut [f32]),
     pub(crate) widen_values: unsafe fn(Plane<'_>, &mut [f32]),
+    /// Whether products with bf16 planes round the left side to bf16 too: then widening would change the result.
+    pub(crate) multiplies_bf16: bool,
 }
 
 /// Memory that the next product will read, which a kernel may fetch while it computes.
@@ -97,6 +99,11 @@ impl Kernels {
         assert!(count <= PAGE, "positions of the plane");
         // SAFETY: detection as above; lengths were checked.
         unsafe { (self.attention.values)(weights, values, count, output, ahead) }
+    }
+
+    /// Whether products with bf16 planes are products of pairs of bf16.
+    pub(crate) fn multiplies_bf16(&self) -> bool {
+        self.attention.multiplies_bf16
     }
 
     /// The elements of `keys`, `[dim, PAGE]`.

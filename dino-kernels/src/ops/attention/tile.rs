@@ -217,7 +217,11 @@ impl Tile<'_> {
     }
 
     fn pays_to_widen(&self, plane: Plane<'_>) -> bool {
-        self.rows() >= ROWS_TO_WIDEN && !matches!(plane, Plane::F32(_))
+        match plane {
+            Plane::F32(_) => false,
+            Plane::Bf16(_) if self.job.kernels.multiplies_bf16() => false,
+            _ => self.rows() >= ROWS_TO_WIDEN,
+        }
     }
 
     /// Turns scores into weights; sums of earlier pages are scaled to the new maximum.

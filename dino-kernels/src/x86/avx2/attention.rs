@@ -17,6 +17,7 @@ pub(crate) const TABLE: AttentionKernels = AttentionKernels {
     values,
     widen_keys,
     widen_values,
+    multiplies_bf16: false,
 };
 
 /// `$body` with `$tile` as the [`Tile`] of a plane that has `$columns` columns and scales that run as `$scaling` says.
@@ -203,7 +204,7 @@ unsafe fn multiply_columns<T: Tile, const ADD: bool, const R: usize, const C: us
             }
             for k in block..(block + BLOCK).min(shape.count) {
                 if fetches {
-                    fetch(shape, k);
+                    fetch(shape.ahead, shape.count, k);
                 }
                 let mut right = [_mm256_setzero_ps(); C];
                 for (c, right) in right.iter_mut().enumerate() {
@@ -232,13 +233,12 @@ unsafe fn multiply_columns<T: Tile, const ADD: bool, const R: usize, const C: us
     8 * C
 }
 
-/// Fetches the part of what lies ahead that falls to row `k` of the plane.
+/// Fetches the part of what lies ahead that falls to step `step` of `steps`.
 #[inline(always)]
-fn fetch(shape: &Shape<'_>, k: usize) {
-    let part = shape.ahead.len().div_ceil(shape.count);
-    let lines = part.div_ceil(64) * 64;
-    for at in (k * lines..shape.ahead.len().min((k + 1) * lines)).step_by(64) {
-        let line = shape.ahead[at..].as_ptr();
+fn fetch(ahead: Ahead<'_>, steps: usize, step: usize) {
+    let part = ahead.len().div_ceil(steps).next_multiple_of(64);
+    for at in (step * part..ahead.len().min((step + 1) * part)).step_by(64) {
+        let line = ahead[at..].as_ptr();
         // SAFETY: a prefetch of an address within a slice; SSE is part of x86-64.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
     }

@@ -1,6 +1,7 @@
 //! Kernels for AVX-512 (F, BW, DQ, VL, VNNI): vectors of 16 f32 values.
 
 pub(crate) mod attention;
+pub(crate) mod attention_bf16;
 pub(crate) mod chances;
 pub(crate) mod lanes;
 pub(crate) mod limits;

@@ -3,9 +3,12 @@
 //! Gunasekar et al., arXiv:2306.11644; Li et al., arXiv:2309.05463. Reference: `PhiForCausalLM` of `transformers`.
 
 use super::hugging_face::HuggingFace;
-use super::{Activation, Architecture, Bias, Biases, Norm, Norms, RopePairing, Spec};
-use crate::ModelError;
+use super::{
+    Activation, Architecture, Bias, Biases, Loader, Matrices, Norm, Norms, RopePairing, Spec,
+};
 use crate::format::Metadata;
+use crate::transformer::Transformer;
+use crate::{CausalLm, ModelError};
 
 /// Phi-1, Phi-1.5 and Phi-2.
 #[derive(Clone, Copy, Debug)]
@@ -37,5 +40,14 @@ impl Architecture for Phi2 {
         spec.activation = Activation::GeluTanh;
         spec.without_gate();
         Ok(spec)
+    }
+
+    /// Files of old converters join the rows of queries, keys and values.
+    fn build(&self, loader: &mut Loader<'_>) -> Result<Box<dyn CausalLm>, ModelError> {
+        let mut spec = self.spec(loader.metadata())?;
+        if loader.weights().contains("blk.0.attn_qkv.weight") {
+            spec.matrices = Matrices::Fused;
+        }
+        Ok(Box::new(Transformer::load(spec, loader)?))
     }
 }

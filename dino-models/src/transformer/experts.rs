@@ -102,10 +102,16 @@ impl Shared {
             },
             share: spec
                 .gated
-                .then(|| loader.vector(&share, hidden))
+                .then(|| load_share(loader, &share, hidden))
                 .transpose()?,
         })
     }
+}
+
+/// A vector, which some files hold as a matrix of one row.
+fn load_share(loader: &mut Loader<'_>, name: &str, hidden: usize) -> Result<Vec<f32>, ModelError> {
+    let vector = loader.vector(name, hidden);
+    vector.or_else(|error| loader.values(name, &[1, hidden]).map_err(|_| error))
 }
 
 impl Pass<'_> {

@@ -1,8 +1,10 @@
 //! A tiny random model of each architecture gives the logits of `transformers` (`tools/tiny_architectures.py`).
 
-use crate::common::{Runner, build_for, open, path};
+use crate::common::{Runner, build_for, open, path, tokens};
+use dino_core::{Storage, Tensor};
 use dino_models::CausalLm;
 use dino_models::arch::Registry;
+use dino_models::format::{ModelFile, Weights};
 use ndarray::{Array2, ArrayView2};
 use serde_json::Value;
 
@@ -100,6 +102,65 @@ fn greedy_tokens_are_those_of_transformers() {
         }
         assert_eq!(found, reference.greedy, "{name}");
     }
+}
+
+/// Old converters joined what is three tensors now, and some keep a vector as a matrix of one row.
+#[test]
+fn other_layouts_of_files_give_the_same() {
+    let logits = |file: &ModelFile| {
+        let mut runner = Runner::with(build_for(file, true, None).unwrap(), 1);
+        let sequence = runner.cache.add();
+        runner.chunks(sequence, &tokens(20, 64, 5), 20)
+    };
+    for (name, change) in [
+        ("phi2", join_inputs as fn(&Weights) -> Vec<Tensor>),
+        ("qwen2moe", rows_for_vectors),
+    ] {
+        let file = open(&format!("{FOLDER}/{name}.gguf"));
+        let expected = logits(&file);
+        let mut weights = Weights::new(file.weights.file());
+        for tensor in change(&file.weights) {
+            weights.insert(tensor).unwrap();
+        }
+        let found = logits(&ModelFile { weights, ..file });
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+/// `attn_q`, `attn_k` and `attn_v` as one `attn_qkv`.
+fn join_inputs(weights: &Weights) -> Vec<Tensor> {
+    let mut joined: Vec<Tensor> = Vec::new();
+    for tensor in weights.iter() {
+        let parts = [".attn_q.", ".attn_k.", ".attn_v."];
+        let Some(part) = parts.iter().find(|part| tensor.name().contains(**part)) else {
+            joined.push(tensor);
+            continue;
+        };
+        let name = tensor.name().replace(part, ".attn_qkv.");
+        let before = joined.iter().position(|other| other.name() == name);
+        let (mut bytes, mut rows) = before.map_or((Vec::new(), 0), |at| {
+            let before = joined.remove(at);
+            (before.storage().as_slice().to_vec(), before.shape()[0])
+        });
+        bytes.extend_from_slice(tensor.storage().as_slice());
+        rows += tensor.shape()[0];
+        let shape = [&[rows], &tensor.shape()[1..]].concat();
+        let storage = Storage::from_vec(bytes);
+        joined.push(Tensor::new(name, tensor.dtype(), &shape, storage).unwrap());
+    }
+    joined
+}
+
+/// The vector of the shared expert's share as `[1, hidden]`.
+fn rows_for_vectors(weights: &Weights) -> Vec<Tensor> {
+    let row = |tensor: Tensor| {
+        if !tensor.name().ends_with("ffn_gate_inp_shexp.weight") {
+            return tensor;
+        }
+        let (dtype, storage) = (tensor.dtype(), tensor.storage().clone());
+        Tensor::new(tensor.name(), dtype, &[1, tensor.len()], storage).unwrap()
+    };
+    weights.iter().map(row).collect()
 }
 
 #[test]

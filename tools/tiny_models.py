@@ -184,6 +184,7 @@ def write_model(variant, folder):
     tensors = store(variant, model)
     if variant.folder is not None:
         write_folder(model, folder / variant.name, **variant.folder)
+        vocabulary.save(folder / variant.name)
     if variant.rope["rope_type"] == "llama3":
         tensors.insert(0, ("rope_freqs.weight", llama3_factors(variant), F32))
 

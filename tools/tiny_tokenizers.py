@@ -5,11 +5,12 @@ through the library that defines its type (`tokenizers`, `sentencepiece`).
 """
 
 import io
+import json
 import tempfile
 
 import gguf
 import sentencepiece
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 MERGES = ["t h", "th e", "Ġ the", "i n", "e r", "o n", "r e", "a t", "a n", "an d", "Ġ and", "Ġ s", "in g", "o u",
           "Ġ w", "l l", "h e", "he ll", "hell o", "Ġ Ġ", "ĠĠ ĠĠ", "Ċ Ċ", "Ã ©"]
@@ -46,6 +47,21 @@ class Gpt2Vocabulary:
         writer.add_bos_token_id(self.bos)
         writer.add_eos_token_id(self.eos)
         writer.add_add_bos_token(True)
+
+    def save(self, folder):
+        """The same vocabulary as a folder of Hugging Face keeps it."""
+        tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(self.tokens)}, self.merges))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in self.special])
+        begin = self.special[0]
+        tokenizer.post_processor = processors.TemplateProcessing(f"{begin} $A", f"{begin} $A $B", [(begin, self.bos)])
+        tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+        config = {"bos_token": begin, "eos_token": self.special[1],
+                  "chat_template": "{% for m in messages %}<|turn|>{{ m.content }}{% endfor %}"}
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+        generation = {"do_sample": True, "temperature": 0.6, "top_k": 20, "top_p": 0.95, "eos_token_id": [self.eos, self.eos + 1]}
+        (folder / "generation_config.json").write_text(json.dumps(generation))
 
     def encode(self, text, parse_special):
         """Ids without the begin token."""

@@ -13,7 +13,7 @@ use dino_models::{Cache, CausalLm, Config};
 
 use super::ModelBuilder;
 use super::embed::Pooling;
-use crate::{ChatTemplate, Error, Result};
+use crate::{ChatTemplate, Error, Result, SamplingParams};
 
 /// A model in memory: weights, tokenizer, threads.
 ///
@@ -87,6 +87,27 @@ impl Model {
             file: self.metadata().file().to_owned(),
         })?;
         Ok(ChatTemplate::new(source)?)
+    }
+
+    /// What the model's makers sample with: `generation_config.json` of a folder, `general.sampling.*` of a file. What
+    /// they do not say is as in [`SamplingParams::default`].
+    ///
+    /// # Errors
+    /// If a value is of another type; [`Error::Sampling`] if one is impossible.
+    pub fn generation_defaults(&self) -> Result<SamplingParams> {
+        let number = |key: &str| {
+            let key = format!("general.sampling.{key}");
+            self.metadata().maybe::<f32>(&key)
+        };
+        let mut params = SamplingParams::default();
+        params.temperature = number("temp")?.unwrap_or(params.temperature);
+        params.top_p = number("top_p")?.unwrap_or(params.top_p);
+        params.min_p = number("min_p")?.unwrap_or(params.min_p);
+        params.repetition_penalty = number("penalty_repeat")?.unwrap_or(params.repetition_penalty);
+        let top_k = self.metadata().maybe("general.sampling.top_k")?;
+        params.top_k = top_k.unwrap_or(params.top_k);
+        params.validate()?;
+        Ok(params)
     }
 
     /// Tokens that prompt and answer may have together.

@@ -13,6 +13,25 @@ const MAX_CONFIG: u64 = 16 << 20;
 /// # Errors
 /// If it cannot be read, is larger, or is not JSON.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Json, FormatError> {
+    parse(&bytes(path, limit)?).map_err(|source| FormatError::Header {
+        file: path.into(),
+        source,
+    })
+}
+
+/// Reads a text file of at most `limit` bytes.
+///
+/// # Errors
+/// If it cannot be read, is larger, or is not UTF-8.
+pub(crate) fn text(path: &Path, limit: u64) -> Result<String, FormatError> {
+    String::from_utf8(bytes(path, limit)?).map_err(|error| FormatError::NotUtf8 {
+        file: path.into(),
+        reading: "the text".into(),
+        offset: error.utf8_error().valid_up_to(),
+    })
+}
+
+fn bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FormatError> {
     let io = |source| {
         FormatError::Open(CoreError::Io {
             path: path.into(),
@@ -30,11 +49,7 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Json, FormatError> {
             possible: usize::try_from(limit).unwrap_or(usize::MAX),
         });
     }
-    let text = std::fs::read(path).map_err(io)?;
-    parse(&text).map_err(|source| FormatError::Header {
-        file: path.into(),
-        source,
-    })
+    std::fs::read(path).map_err(io)
 }
 
 /// Parses JSON as Python writes it: with the numbers `Infinity`, `-Infinity` and `NaN`, which become strings.

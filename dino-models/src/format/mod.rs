@@ -13,7 +13,7 @@ mod derived;
 mod error;
 mod folder;
 pub mod gguf;
-mod json;
+pub(crate) mod json;
 mod metadata;
 mod model_file;
 mod names;

@@ -9,7 +9,7 @@ pub(super) fn folder(path: &Path) -> Result<(), FormatError> {
         return Ok(());
     }
     let (what, advice) = if path.join("config.json").is_file() {
-        ("a Hugging Face model folder", CONVERT)
+        ("a Hugging Face model folder", FOLDER)
     } else {
         ("a folder", "give the path of a .gguf file in it")
     };
@@ -27,7 +27,7 @@ pub(super) fn bytes(path: &Path, bytes: &[u8]) -> Result<(), FormatError> {
         }
     }
     if is_safetensors(bytes) {
-        return Err(unsupported(path, "a safetensors file", CONVERT));
+        return Err(unsupported(path, "a safetensors file", FOLDER));
     }
     Err(FormatError::UnknownFormat {
         file: path.into(),
@@ -37,6 +37,8 @@ pub(super) fn bytes(path: &Path, bytes: &[u8]) -> Result<(), FormatError> {
 
 const CONVERT: &str =
     "convert it with llama.cpp's convert_hf_to_gguf.py, or download a .gguf file of the same model";
+const FOLDER: &str =
+    "with its config.json, Model::load and Registry::open read the folder it lies in";
 const OLD: &str = "convert the original model again with llama.cpp's convert_hf_to_gguf.py";
 const AGAIN: &str = "download the model file itself";
 

@@ -21,6 +21,32 @@ struct Cutter {
     leave_last: Option<PatternID>,
 }
 
+/// The name of the pre-tokenizer that cuts by these patterns, as a `tokenizer.json` writes them, one after another.
+pub(super) fn name_of(patterns: &[String], whole_words: bool) -> Option<&'static str> {
+    let found = RECIPES.iter().find(|recipe| {
+        recipe.whole_words == whole_words
+            && recipe.cuts.iter().map(pattern).eq(patterns.iter().cloned())
+    });
+    found.and_then(|recipe| recipe.names.first().copied())
+}
+
+/// A cut as one pattern with backtracking, its characters spelt out.
+fn pattern(cut: &Cut) -> String {
+    let mut pattern = cut.alternatives.join("|");
+    if cut.spaces == Spaces::LeaveLast {
+        pattern += r"|\s+(?!\S)|\s+";
+    }
+    let mut parts = pattern.split(r"\u{");
+    let mut spelt = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (code, rest) = part.split_once('}').unwrap_or_default();
+        let character = u32::from_str_radix(code, 16).ok().and_then(char::from_u32);
+        spelt.extend(character);
+        spelt += rest;
+    }
+    spelt
+}
+
 impl PreTokenizer {
     /// The pre-tokenizer that goes by `name` in `tokenizer.ggml.pre`.
     ///

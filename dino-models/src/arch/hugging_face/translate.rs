@@ -6,6 +6,7 @@ use super::tensors;
 use crate::ModelError;
 use crate::arch::Architecture;
 use crate::format::{Folder, FormatError, FromValue, Metadata, ModelFile, Value, Weights};
+use crate::tokenizer::read_folder;
 use dino_core::{DType, Storage, Tensor};
 
 /// A configuration on its way to metadata.
@@ -216,8 +217,10 @@ pub(in crate::arch) fn translate(
     for (_, tensor) in translation.tensors {
         weights.insert(tensor)?;
     }
+    let mut metadata = translation.metadata;
+    read_folder(&folder.path, &mut metadata)?;
     Ok(ModelFile {
-        metadata: translation.metadata,
+        metadata,
         weights,
         path: folder.path.clone(),
     })

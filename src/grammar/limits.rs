@@ -8,10 +8,10 @@ use super::GrammarError;
 /// Bytes of a schema or a list of choices.
 pub(super) const MOST_BYTES: usize = 256 << 10;
 
-/// Bytes of a Lark or GBNF grammar. The worst of this size found took two seconds to refuse.
+/// Bytes of a Lark or GBNF grammar. The worst of this size found took a few seconds on a busy machine.
 pub(super) const MOST_GRAMMAR: usize = 64 << 10;
 
-/// Bytes of a regular expression. The worst of this size found took a second to compile.
+/// Bytes of a regular expression. The worst of this size found took two seconds on a busy machine.
 pub(super) const MOST_REGEX: usize = 16 << 10;
 
 /// Levels of brackets in a grammar's text, or of a schema.

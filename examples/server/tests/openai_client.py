@@ -15,6 +15,8 @@ import pydantic
 from server import Checks, Server, arguments
 
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
+INSTRUCTIONS = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+PROMPT = f"<|im_start|>system\n{INSTRUCTIONS}<|im_end|>\n<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
 WEATHER = {"type": "function", "function": {
     "name": "get_weather", "description": "Tells the weather of a city.",
     "parameters": {"type": "object", "required": ["city", "unit"], "additionalProperties": False, "properties": {
@@ -103,17 +105,22 @@ def completion_logprobs(client, model):
 def chat(client, model):
     answer = client.chat.completions.create(model=model, messages=QUESTION, temperature=0, max_tokens=30)
     choice = answer.choices[0]
-    assert "Paris" in choice.message.content, answer
-    same((choice.message.role, choice.finish_reason, answer.object), ("assistant", "stop", "chat.completion"))
-    assert answer.usage.prompt_tokens > 5 and answer.usage.completion_tokens > 3, answer.usage
+    same((choice.message.role, answer.object), ("assistant", "chat.completion"))
+    # The same as continuing the prompt that the model's template is known to render.
+    ids = client.post("../tokenize", cast_to=object, body={"content": PROMPT, "parse_special": True})["tokens"]
+    plain = client.completions.create(model=model, prompt=ids, temperature=0, max_tokens=30)
+    same((choice.message.content, choice.finish_reason), (plain.choices[0].text, plain.choices[0].finish_reason))
+    same((answer.usage.prompt_tokens, answer.usage.completion_tokens), (len(ids), plain.usage.completion_tokens))
+    assert len(choice.message.content) > 10, answer
 
 
 def chat_takes_parts_and_developers(client, model):
     parts = [{"type": "text", "text": "What is the capital "}, {"type": "text", "text": "of France?"}]
-    messages = [{"role": "developer", "content": "You are a helpful AI assistant named SmolLM, trained by Hugging Face"},
+    messages = [{"role": "developer", "content": INSTRUCTIONS},
                 {"role": "user", "content": parts}]
     answer = client.chat.completions.create(model=model, messages=messages, temperature=0, max_completion_tokens=30)
-    assert "Paris" in answer.choices[0].message.content, answer
+    plain = client.chat.completions.create(model=model, messages=QUESTION, temperature=0, max_tokens=30)
+    same(answer.choices[0].message.content, plain.choices[0].message.content)
 
 
 def chat_streams(client, model):
@@ -122,7 +129,7 @@ def chat_streams(client, model):
     chunks = list(client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
     same("".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices), whole.choices[0].message.content)
     same(chunks[0].choices[0].delta.role, "assistant")
-    same([chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1], "stop")
+    same([chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1], whole.choices[0].finish_reason)
     same(chunks[-1].usage.completion_tokens, whole.usage.completion_tokens)
     same(len({chunk.id for chunk in chunks}), 1)
 

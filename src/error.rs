@@ -52,6 +52,12 @@ pub enum Error {
         /// The model file.
         file: PathBuf,
     },
+    /// A saved sequence has no conversation beside it.
+    #[error("{}: saved by a Generator, without the messages of a conversation", file.display())]
+    NoConversation {
+        /// The file.
+        file: PathBuf,
+    },
     /// There is no default model.
     #[error(transparent)]
     DefaultModel(#[from] DefaultModelError),

@@ -1,6 +1,7 @@
 //! What a model remembers of many sequences: keys and values in shared pages, and states of fixed size.
 
 mod prefix;
+mod saved;
 #[cfg(test)]
 mod tests;
 
@@ -8,6 +9,7 @@ use crate::ModelError;
 use dino_kernels::{KvLayout, KvPage, PAGE};
 use ndarray::ArrayViewMut2;
 use prefix::PrefixTree;
+pub use saved::{Saved, SavedError};
 use std::sync::Arc;
 
 /// A sequence of a [`Cache`].

@@ -1,5 +1,6 @@
 //! The errors of this crate.
 
+use crate::SavedError;
 use crate::format::FormatError;
 use dino_core::CoreError;
 use dino_kernels::{KernelError, PackError};
@@ -117,6 +118,9 @@ pub enum ModelError {
         /// Pages left.
         available: usize,
     },
+    /// A saved sequence could not be written, or is not one that this model can go on from.
+    #[error(transparent)]
+    Saved(#[from] SavedError),
     /// A sequence that the cache does not hold.
     #[error("the cache holds no such sequence")]
     UnknownSequence,

@@ -41,7 +41,7 @@ pub mod transformer;
 
 pub use arch::{Architecture, Registry};
 pub use batch::{Batch, Span, Wanted};
-pub use cache::{Cache, SequenceId};
+pub use cache::{Cache, Saved, SavedError, SequenceId};
 pub use causal_lm::{CausalLm, Config, Scratch};
 pub use error::ModelError;
 pub use residency::Residency;

@@ -1,11 +1,13 @@
 //! A conversation with a model.
 
+use std::path::Path;
+
 use serde_json::{Map, Value};
 
 use super::{ChatTemplate, Message, OutputFormat, OutputParser, ParsedOutput, RenderInput, Role};
 use crate::{
-    Completion, FinishReason, Generator, Model, Prompt, Request, Result, SamplingParams, Token,
-    TokenStream,
+    Completion, Error, FinishReason, Generator, Model, Prompt, Request, Result, SamplingParams,
+    Token, TokenStream,
 };
 
 /// A conversation: keeps the messages, renders them with the model's own template, and remembers what was run.
@@ -104,6 +106,32 @@ impl ChatSession {
             .iter()
             .take_while(|message| is_system(message));
         self.messages.truncate(kept.count());
+    }
+
+    /// Writes the conversation and what was run of it to a file, which takes its place when it is complete and on the
+    /// disk.
+    ///
+    /// # Errors
+    /// As those of [`Generator::save`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        // Messages are made of strings and JSON; these do not fail.
+        let note = serde_json::to_vec(&self.messages).unwrap_or_default();
+        self.generator.save_with(&note, path.as_ref())
+    }
+
+    /// Goes on with the conversation that [`Self::save`] wrote, instead of this one; only what is new is run.
+    ///
+    /// # Errors
+    /// As those of [`Generator::restore`]; [`Error::NoConversation`](crate::Error::NoConversation). Then nothing has
+    /// changed.
+    pub fn restore(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let mut generator = Generator::new(self.model());
+        let note = generator.restore_with(path.as_ref())?;
+        self.messages = serde_json::from_slice(&note).map_err(|_| Error::NoConversation {
+            file: path.as_ref().to_owned(),
+        })?;
+        self.generator = generator;
+        Ok(())
     }
 
     /// Says something and waits for the answer. Text is a message of the user.

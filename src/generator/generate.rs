@@ -1,6 +1,7 @@
 //! The generator.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::sequence::Sequence;
@@ -79,6 +80,42 @@ impl Generator {
     /// [`ModelError::ContextOverflow`](dino_models::ModelError::ContextOverflow) if the prompt leaves no room for a token.
     pub fn start(&mut self, request: Request) -> Result<TokenStream> {
         TokenStream::new(self, request)
+    }
+
+    /// Writes what it remembers of the last text to a file, so that [`Self::restore`] can go on from it in another
+    /// process. The file takes its place when it is complete and on the disk.
+    ///
+    /// Pages are written whole: behind the last token they may hold keys and values of earlier texts of this generator.
+    ///
+    /// # Errors
+    /// [`SavedError`](dino_models::SavedError) if it cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.save_with(&[], path.as_ref())
+    }
+
+    /// Remembers what [`Self::save`] wrote, instead of what it remembered: what the next prompt has in common with it
+    /// is not run again.
+    ///
+    /// # Errors
+    /// [`SavedError`](dino_models::SavedError) if the file was saved with another model or type of cache, or is damaged.
+    /// Then nothing has changed.
+    pub fn restore(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        self.restore_with(path.as_ref()).map(drop)
+    }
+
+    pub(crate) fn save_with(&self, note: &[u8], path: &Path) -> Result<()> {
+        let home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*home {
+            Some(sequence) => sequence.save(&self.model, note, path),
+            None => Sequence::new(&self.model).save(&self.model, note, path),
+        }
+    }
+
+    /// As [`Self::restore`]; gives the note that was saved.
+    pub(crate) fn restore_with(&mut self, path: &Path) -> Result<Vec<u8>> {
+        let (sequence, note) = Sequence::restore(&self.model, path)?;
+        self.return_sequence(Box::new(sequence));
+        Ok(note)
     }
 
     /// Forgets the last text and gives its memory back.

@@ -1,5 +1,7 @@
 //! Tokens that a model has seen, and what it remembers of them.
 
+use std::path::Path;
+
 use dino_models::{Batch, Cache, ModelError, Scratch, SequenceId, Wanted};
 
 use crate::{Model, Result};
@@ -24,6 +26,27 @@ impl Sequence {
             batch: Batch::default(),
             scratch: Scratch::new(),
         }
+    }
+
+    /// Writes what it has and a note to a file.
+    pub(super) fn save(&self, model: &Model, note: &[u8], path: &Path) -> Result<()> {
+        let place = (model.fingerprint(), path);
+        Ok(self.cache.save(self.id, &self.tokens, note, place)?)
+    }
+
+    /// The sequence that a file holds, and the note beside it.
+    pub(super) fn restore(model: &Model, path: &Path) -> Result<(Self, Vec<u8>)> {
+        let mut cache = model.new_cache();
+        let saved = cache.restore(model.fingerprint(), path)?;
+        check_context(model, saved.tokens.len())?;
+        let sequence = Self {
+            id: saved.sequence,
+            cache,
+            tokens: saved.tokens,
+            batch: Batch::default(),
+            scratch: Scratch::new(),
+        };
+        Ok((sequence, saved.note))
     }
 
     /// Number of tokens that the model has seen.

@@ -2,6 +2,7 @@
 
 mod builder;
 mod embed;
+mod fingerprint;
 mod loaded;
 mod memory;
 mod placement;

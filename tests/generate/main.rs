@@ -5,6 +5,7 @@ mod chat;
 mod common;
 mod logits;
 mod sampling;
+mod saving;
 mod sequence;
 mod special;
 mod stopping;

@@ -71,6 +71,17 @@ impl KvPage {
         self.layout
     }
 
+    /// All of it, as it lies in memory: to be saved, and read by the same layout.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+
+    /// The same, to be filled with what was saved. Any bytes give finite work and no fault; only those of
+    /// [`Self::as_bytes`] give sense.
+    pub fn as_bytes_mut(&mut self) -> &mut [u8] {
+        self.bytes.as_mut_slice()
+    }
+
     /// The bytes of keys and of values of a layer and head.
     fn tile(&self, layer: usize, head: usize) -> (&[u8], &[u8]) {
         let layout = &self.layout;

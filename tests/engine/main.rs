@@ -5,6 +5,8 @@
 mod common;
 mod ending;
 mod failing;
+#[cfg(feature = "async")]
+mod futures;
 mod metrics;
 mod requests;
 mod same_text;

@@ -15,11 +15,13 @@ pub enum Isa {
     Avx2,
     /// The above with AVX-512 F, BW, DQ, VL and VNNI (2019 and later).
     Avx512,
+    /// The above with BF16 and AMX tiles of bytes (2023 and later), where the system lets a process use them.
+    Amx,
 }
 
 impl Isa {
     /// Every set, the plainest first.
-    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512];
+    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Amx];
 
     /// The name that `DINO_ISA` takes, e.g. `"avx2"`.
     pub fn name(self) -> &'static str {
@@ -27,6 +29,7 @@ impl Isa {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Amx => "amx",
         }
     }
 
@@ -86,8 +89,10 @@ impl Isa {
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512vnni")
             }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => Isa::has_bf16_dot() && crate::x86::amx::tiles::are_available(),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => false,
+            Isa::Avx2 | Isa::Avx512 | Isa::Amx => false,
         }
     }
 
@@ -156,7 +161,7 @@ mod tests {
         let message = read("avx3").unwrap_err().to_string();
         assert_eq!(
             message,
-            "DINO_REQUIRE_ISA=avx3: no such instruction set; known are scalar, avx2, avx512"
+            "DINO_REQUIRE_ISA=avx3: no such instruction set; known are scalar, avx2, avx512, amx"
         );
     }
 }

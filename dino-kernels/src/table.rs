@@ -18,7 +18,7 @@ pub use vector::{Activation, Angles, LayerNorm, VectorKernels};
 
 use crate::limits::LimitKernels;
 #[cfg(target_arch = "x86_64")]
-use crate::x86::{avx2, avx512};
+use crate::x86::{amx, avx2, avx512};
 use crate::{Isa, KernelError, scalar};
 
 /// The kernels of one instruction set.
@@ -74,6 +74,17 @@ static AVX512_BF16: Kernels = Kernels {
     limits: avx512::limits::TABLE,
 };
 
+/// Tiles are for the products of many rows; all else is as good on AVX-512.
+#[cfg(target_arch = "x86_64")]
+static AMX: Kernels = Kernels {
+    isa: Isa::Amx,
+    vector: avx512::vector::TABLE,
+    linear: amx::linear::TABLE,
+    attention: avx512::attention_bf16::TABLE,
+    state: avx512::state::TABLE,
+    limits: avx512::limits::TABLE,
+};
+
 impl Kernels {
     /// The kernels of the best set that this machine runs.
     pub fn best() -> &'static Kernels {
@@ -96,8 +107,10 @@ impl Kernels {
             Isa::Avx512 if Isa::has_bf16_dot() => &AVX512_BF16,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => &AVX512,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => &AMX,
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => return Err(KernelError::IsaUnavailable { isa }),
+            Isa::Avx2 | Isa::Avx512 | Isa::Amx => return Err(KernelError::IsaUnavailable { isa }),
         })
     }
 

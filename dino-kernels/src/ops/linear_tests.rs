@@ -57,7 +57,9 @@ fn every_set_agrees_with_scalar() {
     for kernels in Kernels::under_test().unwrap() {
         let compute = compute(kernels);
         for dtype in DType::ALL {
-            for (rows, tokens) in [(1, 1), (8, 2), (17, 3), (33, 4), (40, 7), (5, 13), (16, 1)] {
+            let few = [(1, 1), (8, 2), (17, 3), (33, 4), (40, 7), (5, 13), (16, 1)];
+            let many = [(17, 24), (50, 33), (7, 47)];
+            for (rows, tokens) in few.into_iter().chain(many) {
                 let columns = 3 * dtype.block_len().max(32);
                 let tensor = random_tensor(dtype, rows, columns, &mut random);
                 let input = random_rows(tokens, columns, &mut random);
@@ -76,6 +78,27 @@ fn every_set_agrees_with_scalar() {
                         );
                     }
                 }
+            }
+        }
+    }
+}
+
+/// What else shares a pass changes no bit of a row, on whatever path its number takes it.
+#[test]
+fn a_row_gives_the_same_bits_alone_and_among_others() {
+    let mut random = Random::new(6);
+    for kernels in Kernels::under_test().unwrap() {
+        let compute = compute(kernels);
+        for dtype in DType::ALL {
+            let columns = 3 * dtype.block_len().max(32);
+            let tensor = random_tensor(dtype, 49, columns, &mut random);
+            let input = random_rows(45, columns, &mut random);
+            let all = run(&compute, &tensor, &input, false);
+            for (first, count) in [(0, 1), (1, 2), (3, 5), (8, 13), (21, 24), (44, 1)] {
+                let part = input.slice(ndarray::s![first..first + count, ..]);
+                let alone = run(&compute, &tensor, &part.to_owned(), false);
+                let among = all.slice(ndarray::s![first..first + count, ..]);
+                assert_eq!(alone, among, "{:?} {dtype} {first}+{count}", kernels.isa());
             }
         }
     }

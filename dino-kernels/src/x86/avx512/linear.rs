@@ -8,7 +8,7 @@
 //!    arithmetic: codes are unpacked once for all of them ([`panel`]).
 
 mod float;
-mod panel;
+pub(crate) mod panel;
 mod products;
 
 use crate::packed::{Codes, QuantizedGroup, with_format};
@@ -19,9 +19,9 @@ use crate::x86::avx2;
 use products::Values;
 use std::arch::x86_64::*;
 
-const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 /// Rows of input from which unpacking codes once, beside the rows, is faster than for every few of them.
-const MANY: usize = 24;
+pub(crate) const MANY: usize = 24;
 
 pub(crate) const TABLE: LinearKernels = LinearKernels {
     lanes: LANES,

@@ -20,11 +20,11 @@ const TOKENS: usize = 4;
 
 thread_local! {
     /// Kept from task to task: a panel is some ten to some hundred KiB.
-    static PANEL: RefCell<Vec<__m512i>> = const { RefCell::new(Vec::new()) };
+    pub(crate) static PANEL: RefCell<Vec<__m512i>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Registers that 32 values of a group take: codes, scales, minimums.
-const fn registers<F: Codes>() -> usize {
+pub(crate) const fn registers<F: Codes>() -> usize {
     let halves = if F::SPLIT { 2 } else { 1 };
     8 + halves + if has_minimum::<F>() { halves } else { 0 }
 }
@@ -49,11 +49,7 @@ fn multiply<F: Codes, const G: usize>(
     index: usize,
     panel: &mut Vec<__m512i>,
 ) -> usize {
-    let chunks = task.weight.columns() / 32;
-    panel.resize(chunks * G * registers::<F>(), _mm512_setzero_si512());
-    for g in 0..G {
-        unpack::<F, G>(task, index + g, g, panel);
-    }
+    fill::<F, G, false>(task, index, panel);
     let (mut token, tokens) = (0, task.input.tokens());
     while token < tokens {
         token += match tokens - token {
@@ -65,9 +61,23 @@ fn multiply<F: Codes, const G: usize>(
     G
 }
 
+/// Unpacks `G` groups from `index` on, with codes that are unsigned, as `vpdpbusd` wants them, or signed.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2")]
+pub(crate) fn fill<F: Codes, const G: usize, const SIGNED: bool>(
+    task: &QuantizedTask<'_>,
+    index: usize,
+    panel: &mut Vec<__m512i>,
+) {
+    let chunks = task.weight.columns() / 32;
+    panel.resize(chunks * G * registers::<F>(), _mm512_setzero_si512());
+    for g in 0..G {
+        unpack::<F, G, SIGNED>(task, index + g, g, panel);
+    }
+}
+
 /// Unpacks group `index` to be the one numbered `g` of a panel.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2")]
-fn unpack<F: Codes, const G: usize>(
+fn unpack<F: Codes, const G: usize, const SIGNED: bool>(
     task: &QuantizedTask<'_>,
     index: usize,
     g: usize,
@@ -83,6 +93,9 @@ fn unpack<F: Codes, const G: usize>(
             let values = unsafe {
                 let mut values = Values::unpack::<F>(words.as_ptr(), head.as_ptr(), sub);
                 values.raise::<F>();
+                if SIGNED {
+                    values.lower::<F>();
+                }
                 values
             };
             let halves = if F::SPLIT { 2 } else { 1 };
@@ -177,9 +190,9 @@ unsafe fn dots<F: Codes, const G: usize>(
 /// Adds `dots`, with the scales and minimums of a group in a panel's chunk.
 ///
 /// # Safety
-/// As for [`dots`].
+/// AVX-512 is enabled, and `row` has more than `chunk` blocks.
 #[inline(always)]
-unsafe fn add_scaled<F: Codes>(
+pub(crate) unsafe fn add_scaled<F: Codes>(
     sum: &mut __m512,
     dots: [__m512i; 2],
     group: &[__m512i],

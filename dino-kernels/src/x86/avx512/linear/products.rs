@@ -76,6 +76,24 @@ impl Values {
         }
     }
 
+    /// Takes the 128 off again, to signed codes: a minimum's codes are small enough to be both.
+    ///
+    /// # Safety
+    /// AVX-512 is enabled.
+    #[inline(always)]
+    pub(super) unsafe fn lower<F: Codes>(&mut self) {
+        if has_minimum::<F>() {
+            return;
+        }
+        // SAFETY: by the contract.
+        unsafe {
+            let down = _mm512_set1_epi8(-128);
+            for code in &mut self.codes {
+                *code = _mm512_xor_si512(*code, down);
+            }
+        }
+    }
+
     /// Adds the products with one token to `sum`.
     ///
     /// # Safety

@@ -85,5 +85,5 @@ pub use dino_core::DType;
 pub use dino_kernels::{Isa, KvType};
 pub use dino_models::arch::{Architecture, LoadProgress};
 pub use dino_models::tokenizer::{EncodeOptions, Tokenizer};
-pub use dino_models::{Config, ModelError, Residency};
+pub use dino_models::{Adapter, Config, ModelError, Residency};
 pub use {dino_core, dino_kernels, dino_models, dino_quant};

@@ -1,7 +1,9 @@
 //! What one step of a model is asked to do.
 
+use crate::Adapter;
 use crate::cache::SequenceId;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Which rows of a span want logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct Span {
     pub sequence: SequenceId,
     /// Its rows in the batch.
     pub rows: Range<usize>,
+    /// What is added to the model's linear layers for these rows.
+    pub adapter: Option<Arc<Adapter>>,
 }
 
 /// Tokens of one or many sequences that go through a model together.
@@ -49,6 +53,20 @@ impl Batch {
     /// # Panics
     /// If the sequence is already there.
     pub fn push(&mut self, sequence: SequenceId, tokens: &[u32], wanted: Wanted) {
+        self.push_adapted(sequence, tokens, wanted, None);
+    }
+
+    /// Adds tokens that continue `sequence` with an adapter: the one that all its tokens before went through.
+    ///
+    /// # Panics
+    /// If the sequence is already there.
+    pub fn push_adapted(
+        &mut self,
+        sequence: SequenceId,
+        tokens: &[u32],
+        wanted: Wanted,
+        adapter: Option<&Arc<Adapter>>,
+    ) {
         assert!(
             self.spans.iter().all(|span| span.sequence != sequence),
             "one span a sequence"
@@ -63,7 +81,12 @@ impl Batch {
             Wanted::Last => self.wanted.push(rows.end - 1),
             Wanted::All => self.wanted.extend(rows.clone()),
         }
-        self.spans.push(Span { sequence, rows });
+        let adapter = adapter.cloned();
+        self.spans.push(Span {
+            sequence,
+            rows,
+            adapter,
+        });
     }
 
     /// Empties it, keeping its memory.

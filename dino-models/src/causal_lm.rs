@@ -62,6 +62,13 @@ pub trait CausalLm: Send + Sync {
     /// Its sizes.
     fn config(&self) -> &Config;
 
+    /// The shape, `[out_features, in_features]`, of the linear layer whose weight is called `name`, if there is one that
+    /// runs with the [adapters](crate::Adapter) of a batch. By default there is none.
+    fn linear_shape(&self, name: &str) -> Option<[usize; 2]> {
+        let _ = name;
+        None
+    }
+
     /// Runs the tokens of `batch` behind what `cache` holds of their sequences, appends them to it, and leaves
     /// the wanted logits in `scratch`.
     ///

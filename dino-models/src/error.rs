@@ -73,6 +73,14 @@ pub enum ModelError {
         /// The keys.
         keys: Vec<String>,
     },
+    /// An adapter that does not go with the model.
+    #[error("{}: {message}", file.display())]
+    Adapter {
+        /// The adapter's file.
+        file: PathBuf,
+        /// What is wrong, with what was expected.
+        message: String,
+    },
     /// The weights do not fit in the memory that they may take, however they come and go.
     #[error(
         "a memory budget of {budget} bytes for weights is too small: the head and two layers of this model take {needed}"

@@ -27,6 +27,7 @@
 
 #![forbid(unsafe_code)]
 
+mod adapter;
 pub mod arch;
 mod batch;
 mod beside;
@@ -39,6 +40,7 @@ mod residency;
 pub mod tokenizer;
 pub mod transformer;
 
+pub use adapter::Adapter;
 pub use arch::{Architecture, Registry};
 pub use batch::{Batch, Span, Wanted};
 pub use cache::{Cache, Saved, SavedError, SequenceId};

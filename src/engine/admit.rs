@@ -59,12 +59,21 @@ impl Worker {
             return Some(Source::Nowhere);
         }
         let ids = shareable(job);
-        let mut best = (self.cache.recallable(ids), Source::Remembered);
+        // What is remembered was computed without an adapter.
+        let adapter = |job: &Job| job.continuation.adapter().map(|adapter| adapter.id());
+        let remembered = match adapter(job) {
+            None => self.cache.recallable(ids),
+            Some(_) => 0,
+        };
+        let mut best = (remembered, Source::Remembered);
         let mut soon = 0;
         for (index, running) in self.running.iter().enumerate() {
             let Some(place) = running.place else {
                 continue;
             };
+            if adapter(running) != adapter(job) {
+                continue;
+            }
             let pairs = ids.iter().zip(running.continuation.ids());
             let common = pairs.take_while(|(one, other)| one == other).count();
             let now = common.min(place.seen);

@@ -57,7 +57,9 @@ impl Worker {
         };
         if !job.guess.is_empty() {
             let tokens = [job.unseen(), &job.guess].concat();
-            self.batch.push(place.sequence, &tokens, Wanted::All);
+            let adapter = job.continuation.adapter();
+            self.batch
+                .push_adapted(place.sequence, &tokens, Wanted::All, adapter);
             return;
         }
         let wanted = if rows == job.unseen().len() {
@@ -65,8 +67,12 @@ impl Worker {
         } else {
             Wanted::Nothing
         };
-        self.batch
-            .push(place.sequence, &job.unseen()[..rows], wanted);
+        self.batch.push_adapted(
+            place.sequence,
+            &job.unseen()[..rows],
+            wanted,
+            job.continuation.adapter(),
+        );
     }
 
     /// Makes sure of pages for a job's rows. Where there are none left, the job of the last rank gives up its own, which

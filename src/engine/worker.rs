@@ -159,7 +159,12 @@ impl Worker {
 /// Ends a job's sequence; others may use what it has seen.
 fn leave(cache: &mut Cache, job: &mut Job) {
     if let Some(place) = job.place.take() {
-        // A sequence that the cache does not know has left nothing.
-        let _ = cache.retire(place.sequence, job.continuation.ids());
+        if job.continuation.adapter().is_some() {
+            // Others could only use it with the same adapter.
+            cache.remove(place.sequence);
+        } else {
+            // A sequence that the cache does not know has left nothing.
+            let _ = cache.retire(place.sequence, job.continuation.ids());
+        }
     }
 }

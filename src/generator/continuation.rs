@@ -1,8 +1,9 @@
 //! One text while it is continued, whoever runs the model for it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use dino_models::ModelError;
+use dino_models::{Adapter, ModelError};
 
 use super::answer::Answer;
 use super::{FinishReason, Request, Token, Usage};
@@ -14,6 +15,7 @@ use crate::{
 pub(crate) struct Continuation {
     model: Model,
     params: SamplingParams,
+    adapter: Option<Arc<Adapter>>,
     cancel: CancelToken,
     deadline: Option<Instant>,
     sampler: Sampler,
@@ -45,6 +47,7 @@ impl Continuation {
         let fits = context - ids.len();
         Ok(Self {
             model: model.clone(),
+            adapter: request.adapter,
             cancel: request.cancel,
             deadline: request.deadline,
             sampler,
@@ -61,6 +64,11 @@ impl Continuation {
             ids,
             finish_reason: None,
         })
+    }
+
+    /// What the model is run with.
+    pub(crate) fn adapter(&self) -> Option<&Arc<Adapter>> {
+        self.adapter.as_ref()
     }
 
     /// Whether it ends here because it was cancelled or its time is over; to be asked before the model is run for it.

@@ -1,7 +1,10 @@
 //! All that one generation needs to know.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use dino_models::Adapter;
 
 use super::Prompt;
 use crate::{CancelToken, LogitsProcessor, SamplingParams, Speculation};
@@ -25,6 +28,7 @@ pub struct Request {
     pub(super) processors: Vec<Box<dyn LogitsProcessor>>,
     pub(crate) priority: i32,
     pub(crate) speculation: Option<Speculation>,
+    pub(super) adapter: Option<Arc<Adapter>>,
 }
 
 impl Request {
@@ -38,6 +42,7 @@ impl Request {
             processors: Vec::new(),
             priority: 0,
             speculation: None,
+            adapter: None,
         }
     }
 
@@ -82,6 +87,15 @@ impl Request {
         }
     }
 
+    /// Runs the model with an adapter; see [`Model::adapter`](crate::Model::adapter).
+    #[must_use]
+    pub fn adapter(self, adapter: &Arc<Adapter>) -> Self {
+        Self {
+            adapter: Some(Arc::clone(adapter)),
+            ..self
+        }
+    }
+
     /// Adds a processor after those already there.
     #[must_use]
     pub fn processor(mut self, processor: impl LogitsProcessor + 'static) -> Self {
@@ -100,6 +114,10 @@ impl fmt::Debug for Request {
             .field("deadline", &self.deadline)
             .field("priority", &self.priority)
             .field("speculation", &self.speculation)
+            .field(
+                "adapter",
+                &self.adapter.as_ref().map(|adapter| adapter.file()),
+            )
             .field("processors", &self.processors.len())
             .finish()
     }

@@ -30,6 +30,7 @@ impl Generator {
         check_context(&model, tokens.len())?;
         let mut sequence = self.take_sequence();
         let most_rows = (MOST_VALUES / model.config().vocabulary.max(1)).max(1);
+        sequence.adapt(None)?;
         let mut done = sequence.keep_prefix(tokens, first)?;
         while done < tokens.len() {
             let (wanted, end) = if done < first {

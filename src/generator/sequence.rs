@@ -1,8 +1,9 @@
 //! Tokens that a model has seen, and what it remembers of them.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use dino_models::{Batch, Cache, ModelError, Scratch, SequenceId, Wanted};
+use dino_models::{Adapter, Batch, Cache, ModelError, Scratch, SequenceId, Wanted};
 
 use crate::{Model, Result};
 
@@ -12,6 +13,8 @@ pub(super) struct Sequence {
     id: SequenceId,
     /// What the cache holds, token by token.
     tokens: Vec<u32>,
+    /// What they went through.
+    adapter: Option<Arc<Adapter>>,
     batch: Batch,
     scratch: Scratch,
 }
@@ -23,6 +26,7 @@ impl Sequence {
             id: cache.add(),
             cache,
             tokens: Vec::new(),
+            adapter: None,
             batch: Batch::default(),
             scratch: Scratch::new(),
         }
@@ -30,6 +34,14 @@ impl Sequence {
 
     /// Writes what it has and a note to a file.
     pub(super) fn save(&self, model: &Model, note: &[u8], path: &Path) -> Result<()> {
+        if let Some(adapter) = &self.adapter {
+            // The file could not say which adapter it needs.
+            return Err(ModelError::Adapter {
+                file: adapter.file().to_owned(),
+                message: "a session that ran with an adapter cannot be saved".into(),
+            }
+            .into());
+        }
         let place = (model.fingerprint(), path);
         Ok(self.cache.save(self.id, &self.tokens, note, place)?)
     }
@@ -43,6 +55,7 @@ impl Sequence {
             id: saved.sequence,
             cache,
             tokens: saved.tokens,
+            adapter: None,
             batch: Batch::default(),
             scratch: Scratch::new(),
         };
@@ -64,10 +77,21 @@ impl Sequence {
         Ok(kept)
     }
 
+    /// Runs what follows with `adapter`. What went through another one is forgotten.
+    pub(super) fn adapt(&mut self, adapter: Option<&Arc<Adapter>>) -> Result<()> {
+        let id = |adapter: Option<&Arc<Adapter>>| adapter.map(|adapter| adapter.id());
+        if id(adapter) != id(self.adapter.as_ref()) {
+            self.keep_prefix(&[], 0)?;
+            self.adapter = adapter.cloned();
+        }
+        Ok(())
+    }
+
     /// Runs `tokens` behind those seen before. If it fails, they were not seen.
     pub(super) fn push(&mut self, model: &Model, tokens: &[u32], wanted: Wanted) -> Result<()> {
         self.batch.clear();
-        self.batch.push(self.id, tokens, wanted);
+        let adapter = self.adapter.as_ref();
+        self.batch.push_adapted(self.id, tokens, wanted, adapter);
         let (cache, scratch) = (&mut self.cache, &mut self.scratch);
         model
             .language_model()

@@ -44,6 +44,7 @@ impl TokenStream {
         let model = generator.model().clone();
         let mut continuation = Continuation::new(&model, request, model.context_length())?;
         let mut sequence = generator.take_sequence();
+        sequence.adapt(continuation.adapter())?;
         // The last token is always run: its logits are wanted.
         let ids = continuation.ids();
         let cached_tokens = sequence.keep_prefix(ids, ids.len() - 1)?;

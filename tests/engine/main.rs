@@ -1,5 +1,6 @@
 //! Many requests at once, on tiny models.
 
+mod adapters;
 #[path = "../generate/common.rs"]
 #[allow(dead_code)]
 mod common;

@@ -8,6 +8,7 @@ use crate::{ModelError, Residency};
 use dino_core::storage::Arena;
 use dino_core::{DType, Observe, Requantize, Storage, Tensor, WeightPlace};
 use dino_kernels::{Compute, PackedWeight};
+use hashbrown::HashMap;
 use ndarray::ArrayView2;
 use std::fmt;
 use std::path::PathBuf;
@@ -93,6 +94,8 @@ pub struct Loader<'a> {
     packed: PackedStore,
     /// Packed weights since the last [`Loader::take_unit`].
     unit: Vec<Storage>,
+    /// Of the linear layers so far, by the names of their weights.
+    linear_shapes: HashMap<String, [usize; 2]>,
     done: usize,
     total: usize,
 }
@@ -121,6 +124,7 @@ impl<'a> Loader<'a> {
             arena: Arena::new(),
             packed,
             unit: Vec::new(),
+            linear_shapes: HashMap::new(),
             done: 0,
             total,
         }
@@ -161,6 +165,7 @@ impl<'a> Loader<'a> {
         let weight = self.pack(&tensor)?;
         let bias = self.bias(name, shape[0], bias)?;
         let watch = self.watch(tensor.name());
+        self.linear_shapes.insert(tensor.name().to_owned(), shape);
         Ok(Linear {
             weight,
             bias,
@@ -214,6 +219,7 @@ impl<'a> Loader<'a> {
             let storage = tensor.storage().slice(start, bytes)?;
             let part = Tensor::new(format!("{tensor_name}[{index}]"), dtype, &shape, storage)?;
             let weight = self.pack(&part)?;
+            self.linear_shapes.insert(part.name().to_owned(), shape);
             let bias = biases.as_mut().map(|all| all.drain(..rows).collect());
             // All parts have one input, which is shown once.
             let watch = (index == 0).then(|| self.watch(&tensor_name)).flatten();
@@ -259,7 +265,8 @@ impl<'a> Loader<'a> {
         let picked: Vec<u8> = rows.iter().flat_map(row).copied().collect();
         let shape = [rows.len(), shape[1]];
         let storage = Storage::from_vec(picked);
-        let part = Tensor::new(format!("{name}[…]"), tensor.dtype(), &shape, storage)?;
+        let first = rows.first().copied().unwrap_or(0);
+        let part = Tensor::new(format!("{name}[{first}…]"), tensor.dtype(), &shape, storage)?;
         let weight = self.pack(&part)?;
         // All picks of a tensor have one input, which is shown once.
         let watch = (rows.first() == Some(&0))
@@ -349,6 +356,11 @@ impl<'a> Loader<'a> {
     /// The bytes of the weights that were packed since this was last asked: one layer's, if it is asked after each.
     pub(crate) fn take_unit(&mut self) -> Vec<Storage> {
         std::mem::take(&mut self.unit)
+    }
+
+    /// The shapes of the linear layers so far, by the names of their weights; not of those of experts.
+    pub(crate) fn take_linear_shapes(&mut self) -> HashMap<String, [usize; 2]> {
+        std::mem::take(&mut self.linear_shapes)
     }
 
     /// Where packed weights are while the model runs.

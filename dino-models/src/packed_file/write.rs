@@ -101,6 +101,9 @@ impl PackedWriter {
             entries,
             len,
         } = self;
+        // Weights of one name could be taken for each other: they are packed anew each time.
+        let is_alone = |entry: &Entry| entries.iter().filter(|e| e.name == entry.name).count() == 1;
+        let entries: Vec<&Entry> = entries.iter().filter(|entry| is_alone(entry)).collect();
         let finish = move || -> io::Result<()> {
             let index = serde_json::to_vec(&entries)?;
             let header = Header {

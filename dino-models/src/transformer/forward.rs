@@ -13,6 +13,10 @@ impl CausalLm for Transformer {
         &self.config
     }
 
+    fn linear_shape(&self, name: &str) -> Option<[usize; 2]> {
+        self.linear_shapes.get(name).copied()
+    }
+
     fn forward(
         &self,
         compute: &Compute,

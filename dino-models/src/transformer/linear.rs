@@ -6,7 +6,7 @@ use super::norm::{Before, Norm};
 use crate::arch::Linear;
 use dino_kernels::QuantizedRows;
 use dino_kernels::ops::{self, LinearInput};
-use ndarray::{ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use std::ops::Range;
 
 /// A linear layer, and what becomes of its result.
@@ -56,29 +56,44 @@ impl<'a> Job<'a> {
     }
 
     /// The job as it is to be run on `input`, which is shown to whom it may interest.
-    fn run(self, input: &LinearInput<'_>) -> ops::Linear<'a> {
-        let Self { layer, output, add } = self;
-        if let Some(watch) = &layer.watch {
+    fn run(&mut self, input: &LinearInput<'_>) -> ops::Linear<'_> {
+        if let Some(watch) = &self.layer.watch {
             watch.show(input.rows());
         }
-        let run = if add {
+        let run = if self.add {
             ops::Linear::add
         } else {
             ops::Linear::store
         };
-        run(&layer.weight, layer.bias.as_deref(), output)
+        let Linear { weight, bias, .. } = self.layer;
+        run(weight, bias.as_deref(), self.output.view_mut())
     }
 }
 
 impl Context<'_> {
     /// Runs linear layers that share their input, as one parallel region.
-    pub(super) fn linear<const N: usize>(&self, input: LinearInput<'_>, jobs: [Job<'_>; N]) {
-        ops::linear(self.compute, input, &jobs.map(|job| job.run(&input)));
+    pub(super) fn linear<const N: usize>(&self, input: LinearInput<'_>, mut jobs: [Job<'_>; N]) {
+        let layers = jobs.each_mut().map(|job| job.run(&input));
+        ops::linear(self.compute, input, &layers);
+        for span in self.batch.spans() {
+            if let Some(adapter) = &span.adapter {
+                let rows = Slice::from(span.rows.clone());
+                for Job { layer, output, .. } in &mut jobs {
+                    let input = input.rows().slice_axis_move(Axis(0), rows);
+                    let output = output.slice_axis_mut(Axis(0), rows);
+                    adapter.add(self.compute, layer.weight.name(), input, output);
+                }
+            }
+        }
     }
 
     /// Runs linear layers, each with an input of its own, as one parallel region.
     pub(super) fn linear_each<'a>(&self, jobs: impl Iterator<Item = (LinearInput<'a>, Job<'a>)>) {
-        let jobs: Vec<_> = jobs.map(|(input, job)| (input, job.run(&input))).collect();
+        let mut jobs: Vec<_> = jobs.collect();
+        let jobs: Vec<_> = jobs
+            .iter_mut()
+            .map(|(input, job)| (*input, job.run(input)))
+            .collect();
         ops::linear_each(self.compute, &jobs);
     }
 

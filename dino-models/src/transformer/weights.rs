@@ -10,12 +10,15 @@ use crate::residency::Window;
 use crate::{ModelError, Residency};
 use dino_core::{Storage, Tensor};
 use dino_kernels::PackedWeight;
+use hashbrown::HashMap;
 
 /// A decoder that a [`Spec`] describes.
 pub struct Transformer {
     pub(super) spec: Spec,
     pub(super) config: Config,
     pub(super) precise: bool,
+    /// Of the matrices that adapters may add to, by name.
+    pub(super) linear_shapes: HashMap<String, [usize; 2]>,
     /// Of a model whose layers come and go.
     pub(super) window: Option<Window>,
     /// Mapped files that are read while the model runs.
@@ -106,6 +109,7 @@ impl Transformer {
         };
         Ok(Self {
             sources: tables.chain(loader.packed_source()).collect(),
+            linear_shapes: loader.take_linear_shapes(),
             window,
             spec,
             config,

@@ -1,0 +1,107 @@
+//! Low-rank adapters: what fine-tuning has changed, beside the weights instead of in them.
+//!
+//! Hu et al., LoRA, arXiv:2106.09685. A linear layer `y = W x` becomes `y = W x + s B A x`, with `A` of a few rows. The
+//! base stays as it is, quantized and shared; each span of a [`Batch`](crate::Batch) has the adapter that it wants, so
+//! that requests with different ones, and with none, run in one pass.
+
+mod file;
+
+use dino_kernels::ops::{self, LinearInput};
+use dino_kernels::{Compute, PackedWeight};
+use hashbrown::HashMap;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What one or several adapters add to the linear layers of a model.
+///
+/// Made by [`Adapter::read`] for one model, and shared by all that use it.
+#[derive(Debug)]
+pub struct Adapter {
+    id: u64,
+    file: PathBuf,
+    /// By the name of the weight that they add to.
+    layers: HashMap<String, Vec<Arc<LowRank>>>,
+}
+
+/// What is added to one linear layer: `B A x`, the scale in `B`.
+#[derive(Debug)]
+struct LowRank {
+    /// `A`, `[rank, in_features]`.
+    down: PackedWeight,
+    /// `B`, `[out_features, rank]`.
+    up: PackedWeight,
+}
+
+/// Tells adapters apart, also when the memory of an older one is used again.
+static COUNT: AtomicU64 = AtomicU64::new(1);
+
+impl Adapter {
+    fn new(file: PathBuf, layers: HashMap<String, Vec<Arc<LowRank>>>) -> Self {
+        let id = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self { id, file, layers }
+    }
+
+    /// An adapter that adds what all of `adapters` add; they share their weights with it.
+    pub fn sum<'a>(adapters: impl IntoIterator<Item = &'a Self>) -> Self {
+        let (mut file, mut layers) = (PathBuf::new(), HashMap::<_, Vec<_>>::new());
+        for adapter in adapters {
+            file.clone_from(&adapter.file);
+            for (name, parts) in &adapter.layers {
+                layers
+                    .entry(name.clone())
+                    .or_default()
+                    .extend_from_slice(parts);
+            }
+        }
+        Self::new(file, layers)
+    }
+
+    /// A number that no other adapter of this process has. Keys and values that were computed with an adapter are of no
+    /// use without it.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The file it was read from; of a sum, the last one's.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Linear layers that it changes.
+    pub fn len(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    /// Bytes of memory that it takes.
+    pub fn byte_size(&self) -> usize {
+        let parts = self.layers.values().flatten();
+        parts
+            .map(|part| part.down.byte_size() + part.up.byte_size())
+            .sum()
+    }
+
+    /// Adds what the adapter makes of `input`, `[tokens, in_features]`, to the result of the layer whose weight is called
+    /// `name`, `[tokens, out_features]`.
+    pub fn add(
+        &self,
+        compute: &Compute,
+        name: &str,
+        input: ArrayView2<'_, f32>,
+        mut output: ArrayViewMut2<'_, f32>,
+    ) {
+        for part in self.layers.get(name).into_iter().flatten() {
+            let mut inner = Array2::zeros((input.nrows(), part.down.rows()));
+            let down = ops::Linear::store(&part.down, None, inner.view_mut());
+            ops::linear(compute, LinearInput::precise(input), &[down]);
+            let up = ops::Linear::add(&part.up, None, output.view_mut());
+            ops::linear(compute, LinearInput::precise(inner.view()), &[up]);
+        }
+    }
+}

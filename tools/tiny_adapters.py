@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Write tests/golden/tiny_adapters/: LoRA adapters of the tiny model `gqa`, as PEFT folders and as GGUF, and peft's logits.
+
+The adapters are random. `NAME/` is the folder that `peft` saves, `NAME.gguf` the same with the names and the order of rows that
+llama.cpp's converter writes. `NAME.f32` holds the logits of the last rows of the model's golden ids, little-endian f32
+`[ROWS, vocabulary]`.
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+
+import gguf
+import numpy as np
+import peft
+import torch
+
+from tiny_models import VARIANTS, gguf_name, permute, random_model, store
+
+ROWS = 4
+ADAPTERS = {
+    "attention": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]},
+    "all": {"r": 2, "lora_alpha": 3, "target_modules": "all-linear"},
+    "ranks": {"r": 2, "lora_alpha": 2, "target_modules": ["q_proj", "down_proj"], "use_rslora": True,
+              "rank_pattern": {"down_proj": 3}, "alpha_pattern": {"q_proj": 5}},
+}
+
+
+def write_gguf(path, variant, model, name):
+    """The adapter as GGUF; what peft multiplies by is folded into B where it is not alpha / rank."""
+    config = model.peft_config["default"]
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", float(config.lora_alpha))
+    heads = {"attn_q": variant.heads, "attn_k": variant.kv_heads}
+    for module_name, module in model.named_modules():
+        if not hasattr(module, "lora_A"):
+            continue
+        kind, tensor = gguf_name(module_name.removeprefix("base_model.model.") + ".weight")
+        down = module.lora_A["default"].weight.detach().numpy()
+        up = module.lora_B["default"].weight.detach().numpy()
+        up = up * np.float32(module.scaling["default"] * len(down) / config.lora_alpha)
+        if kind in heads:
+            up = permute(up, heads[kind])
+        writer.add_tensor(f"{tensor}.lora_a", down)
+        writer.add_tensor(f"{tensor}.lora_b", up)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=pathlib.Path, default="tests/golden/tiny_adapters")
+    folder = parser.parse_args().out
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    variant = VARIANTS[0]
+    golden = json.loads(pathlib.Path("tests/golden/tiny/index.json").read_text())[0]
+    for name, settings in ADAPTERS.items():
+        base = random_model(variant, variant.vocabulary())
+        store(variant, base)
+        model = peft.get_peft_model(base, peft.LoraConfig(task_type="CAUSAL_LM", **settings)).eval()
+        generator = torch.Generator().manual_seed(sum(name.encode()))
+        with torch.no_grad():
+            for parameter_name, parameter in model.named_parameters():
+                if "lora_" in parameter_name:
+                    noise = torch.randn(parameter.shape, generator=generator)
+                    parameter.copy_(noise / parameter.shape[1] ** 0.5)
+        with torch.inference_mode():
+            logits = model(torch.tensor([golden["ids"]])).logits[0].numpy()
+        model.save_pretrained(folder / name)
+        for extra in (folder / name).glob("README*"):
+            extra.unlink()
+        write_gguf(folder / f"{name}.gguf", variant, model, name)
+        (folder / f"{name}.f32").write_bytes(logits[-ROWS:].astype("<f4").tobytes())
+    print(f"{folder}: {sum(path.stat().st_size for path in folder.rglob('*') if path.is_file())} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,10 @@
 //! A request's text is the one it would get alone, to the bit.
 
-use dino_llm::{Engine, EngineOptions, Model, SamplingParams};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use dino_llm::dino_models::tokenizer::{SpecialTokens, TokenizerError};
+use dino_llm::{EncodeOptions, Engine, EngineOptions, Model, SamplingParams, Tokenizer};
 
 use crate::common::{goldens, load};
 use crate::requests::{alone, endless, prompt, request};
@@ -114,4 +118,73 @@ fn what_others_have_run_is_not_run_again() {
     let other = [&first[..100], &prompt(3, 30)].concat();
     assert_eq!(ask(&other).usage.cached_tokens, 100);
     assert_eq!(ask(&first).usage.cached_tokens, 149);
+}
+
+/// Tokens that are a letter each: these files have no vocabulary.
+struct Letters(SpecialTokens);
+
+/// Tokens that each of these models has, at least.
+const LETTERS: usize = 64;
+
+impl Tokenizer for Letters {
+    fn encode(&self, _: &str, _: EncodeOptions) -> Result<Vec<u32>, TokenizerError> {
+        Ok(Vec::new())
+    }
+    fn token_bytes(&self, _: u32) -> Result<Cow<'_, [u8]>, TokenizerError> {
+        Ok(Cow::Borrowed(b"x"))
+    }
+    fn vocab_size(&self) -> usize {
+        LETTERS
+    }
+    fn special(&self) -> &SpecialTokens {
+        &self.0
+    }
+    fn is_special(&self, _: u32) -> bool {
+        false
+    }
+    fn is_end_of_generation(&self, _: u32) -> bool {
+        false
+    }
+    fn token_id(&self, _: &str) -> Option<u32> {
+        None
+    }
+}
+
+/// Mixtures of experts, windows, stretched rotations: whatever an architecture does, rows do not feel their neighbours.
+#[test]
+fn together_as_alone_in_every_architecture() {
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/golden/tiny_architectures"
+    );
+    let entries = std::fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let mut tried = 0;
+    for path in paths.filter(|path| path.extension().is_some_and(|end| end == "gguf")) {
+        let model = Model::builder()
+            .tokenizer(Arc::new(Letters(SpecialTokens::default())))
+            .load(&path)
+            .unwrap();
+        let context = model.context_length();
+        let requests: Vec<_> = (0..5)
+            .map(|number| {
+                let mut ids = prompt(number, [3, 1, 20, 9, 30][number].min(context / 2));
+                ids.iter_mut().for_each(|id| *id %= LETTERS as u32);
+                (ids, endless(4 + 3 * number).with_logprobs(1))
+            })
+            .collect();
+        let engine = Engine::new(&model, EngineOptions::default()).unwrap();
+        // The second time everything begins with what the cache remembers.
+        for round in 0..2 {
+            let together = requests.iter().map(|(ids, params)| request(ids, params));
+            let together = engine.generate_batch(together);
+            for ((ids, params), found) in requests.iter().zip(together) {
+                let expected = alone(&model, ids, params);
+                let what = format!("{}, round {round}", path.display());
+                assert_eq!(found.unwrap().tokens, expected.tokens, "{what}");
+            }
+        }
+        tried += 1;
+    }
+    assert!(tried > 20, "{tried} models");
 }

@@ -46,6 +46,7 @@
 mod cancel;
 mod chat;
 pub mod default_model;
+mod embedder;
 mod engine;
 mod error;
 pub mod evaluate;
@@ -63,6 +64,7 @@ pub use chat::{
     OutputParser, ParsedOutput, ReasoningMarkers, RenderInput, Role, TemplateError, ToolCall,
     ToolCallFormat,
 };
+pub use embedder::{Embedder, EmbedderBuilder};
 pub use engine::{
     Energy, EnergyMeter, Engine, EngineError, EngineMetrics, EngineOptions, EngineStream, Finished,
     Histogram, MetricsSnapshot, Speculation,

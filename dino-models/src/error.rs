@@ -40,6 +40,17 @@ pub enum ModelError {
         /// The registered names.
         known: Vec<String>,
     },
+    /// The file is an encoder's, which reads texts but does not write them.
+    #[error(
+        "{}: `{found}` is an encoder, not a language model: load it with Embedder, or with encoder::build_encoder",
+        file.display()
+    )]
+    IsEncoder {
+        /// The file.
+        file: PathBuf,
+        /// The architecture that it names.
+        found: String,
+    },
     /// A hyperparameter that no model can have.
     #[error("{}: {key} is {found}; expected {expected}", file.display())]
     Impossible {

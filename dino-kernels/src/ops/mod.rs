@@ -8,6 +8,7 @@
 
 mod activation;
 mod attention;
+mod bidirectional;
 mod elementwise;
 mod embedding;
 mod experts;
@@ -20,6 +21,7 @@ mod softmax;
 
 pub use activation::{activate, activate_gate, gate_by_sigmoid};
 pub use attention::{Attention, AttentionScratch, AttentionSpan, append, attend};
+pub use bidirectional::{BidirectionalAttention, attend_all};
 pub use elementwise::{
     add, add_scaled, exp, multiply, scale, scale_columns, sigmoid, soft_cap, softplus,
 };

@@ -72,6 +72,7 @@ pub use registry::Registry;
 pub use rope::{RopePairing, RopeScaling, RopeSpec};
 pub use smollm3::SmolLm3;
 pub use spec::{LayerSpec, Spec};
+pub(crate) use spec::{check, size};
 pub use stablelm::StableLm;
 pub use starcoder::StarCoder;
 pub use starcoder2::StarCoder2;

@@ -1,6 +1,7 @@
 //! The architectures that a loader knows.
 
 use super::{self as arch, Architecture, Loader, hugging_face};
+use crate::encoder::ENCODERS;
 use crate::format::{Folder, ModelFile};
 use crate::{CausalLm, ModelError};
 use std::path::Path;
@@ -128,6 +129,12 @@ impl Registry {
             .iter()
             .rev()
             .find(|known| known.names().contains(&name));
+        if found.is_none() && ENCODERS.contains(&name) {
+            return Err(ModelError::IsEncoder {
+                file: loader.metadata().file().to_owned(),
+                found: name.to_owned(),
+            });
+        }
         let architecture = found.ok_or_else(|| ModelError::UnknownArchitecture {
             file: loader.metadata().file().to_owned(),
             found: name.to_owned(),

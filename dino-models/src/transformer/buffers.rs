@@ -78,18 +78,18 @@ impl Buffers {
 
 /// A matrix whose memory outlives its shape.
 #[derive(Default)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     values: Vec<f32>,
     shape: (usize, usize),
 }
 
 impl Rows {
-    pub(super) fn resize(&mut self, rows: usize, columns: usize) {
+    pub(crate) fn resize(&mut self, rows: usize, columns: usize) {
         self.shape = (rows, columns);
         self.values.resize(rows * columns, 0.0);
     }
 
-    pub(super) fn view(&self) -> ArrayView2<'_, f32> {
+    pub(crate) fn view(&self) -> ArrayView2<'_, f32> {
         ArrayView2::from_shape(self.shape, &self.values).expect("as many values as the shape says")
     }
 
@@ -98,7 +98,7 @@ impl Rows {
             .slice_axis_move(Axis(0), Slice::from(rows.clone()))
     }
 
-    pub(super) fn view_mut(&mut self) -> ArrayViewMut2<'_, f32> {
+    pub(crate) fn view_mut(&mut self) -> ArrayViewMut2<'_, f32> {
         ArrayViewMut2::from_shape(self.shape, &mut self.values)
             .expect("as many values as the shape says")
     }

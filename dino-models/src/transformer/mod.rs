@@ -23,4 +23,6 @@ mod short_convolution;
 mod state_space;
 mod weights;
 
+pub(crate) use buffers::Rows;
+pub(crate) use norm::Norm;
 pub use weights::Transformer;

@@ -9,7 +9,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 
 /// A norm and its weights.
 #[derive(Debug)]
-pub(super) struct Norm {
+pub(crate) struct Norm {
     kind: arch::Norm,
     weight: Vec<f32>,
     bias: Option<Vec<f32>>,
@@ -38,7 +38,7 @@ pub(super) struct PartNorms {
 
 impl Norm {
     /// The norm `name` of `len` features.
-    pub(super) fn load(
+    pub(crate) fn load(
         kind: arch::Norm,
         loader: &mut Loader<'_>,
         name: &str,
@@ -96,7 +96,7 @@ impl Norm {
     }
 
     /// Normalises `rows`, run by run, in place.
-    pub(super) fn apply(&self, compute: &Compute, rows: ArrayViewMut2<'_, f32>) {
+    pub(crate) fn apply(&self, compute: &Compute, rows: ArrayViewMut2<'_, f32>) {
         match self.kind {
             arch::Norm::Rms { epsilon } => {
                 ops::rms_norm_heads(compute, rows, &self.weight, epsilon);

@@ -1,4 +1,4 @@
-//! A model file made smaller.
+//! A model made smaller: a GGUF file or a Hugging Face folder in, a GGUF file out.
 //!
 //! ```sh
 //! cargo run --release --example quantize -- --model model-f16.gguf --out model-q4.gguf --type Q4_K_M
@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use dino_llm::dino_models::arch::Registry;
 use dino_llm::dino_models::format::ModelFile;
 use dino_llm::dino_quant::calibration::Calibration;
 use dino_llm::dino_quant::plan::{Fallback, Override, Plan, Preset, Rules};
@@ -32,8 +33,8 @@ use serde_json::json;
 /// Writes a model file whose tensors are stored in smaller types.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The model file; a small default model if missing, which is fetched once.
-    #[arg(short, long, value_name = "FILE")]
+    /// The model: a GGUF file or a Hugging Face folder; a small default model if missing, which is fetched once.
+    #[arg(short, long, value_name = "PATH")]
     model: Option<PathBuf>,
     /// The file to write.
     #[arg(short, long, value_name = "FILE", required_unless_present_any = ["dry_run", "save_imatrix", "save_plan"])]
@@ -142,7 +143,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let path = model_path(arguments.model.as_ref())?;
-    let file = ModelFile::open(&path)?;
+    let file = Registry::default().open(&path)?;
     let calibration = calibration(arguments, &path)?;
     let (plan, fallbacks) = plan(arguments, &file, calibration.as_ref())?;
     report_fallbacks(&fallbacks);
@@ -222,7 +223,7 @@ fn calibration(arguments: &Arguments, model: &Path) -> Result<Option<Calibration
     };
     let text = read(path)?;
     let builder = Model::builder().threads(arguments.threads);
-    let mut calibrator = Calibrator::new(builder, ModelFile::open(model)?, 512)?;
+    let mut calibrator = Calibrator::new(builder, Registry::default().open(model)?, 512)?;
     let mut progress = Bar::new("calibrating");
     calibrator.read(path, &text, arguments.chunks, |done, all| {
         progress.show(done as u64, all as u64, "");

@@ -37,4 +37,4 @@ pub use error::QuantError;
 pub use fallback::storable;
 pub use quantize::{can_encode, quantize, quantize_row};
 pub use requantizer::BlockRequantizer;
-pub use tensor::{Encoded, Loss, encode_tensor, estimate_loss};
+pub use tensor::{Encoded, Loss, check_finite, encode_tensor, estimate_loss};

@@ -90,6 +90,27 @@ pub fn encode_tensor(
     Ok(Encoded { bytes, loss })
 }
 
+/// Makes sure that every value of `tensor` is a finite number.
+///
+/// # Errors
+/// [`QuantError::NotFinite`], which names the first that is not.
+pub fn check_finite(tensor: &Tensor) -> Result<(), QuantError> {
+    let columns = tensor.columns();
+    let fault = |values: &mut Vec<f32>, row: usize| {
+        blocks::dequantize(tensor.dtype(), tensor.row(row), values);
+        let column = values.iter().position(|value| !value.is_finite())?;
+        let value = values[column];
+        Some(QuantError::NotFinite { row, column, value })
+    };
+    let faults = (0..tensor.rows())
+        .into_par_iter()
+        .map_init(|| vec![0.0; columns], fault);
+    match faults.find_first(Option::is_some) {
+        Some(Some(fault)) => Err(fault),
+        _ => Ok(()),
+    }
+}
+
 /// What storing `tensor` as `target` would lose, judged by about `rows` of its rows and scaled to all.
 ///
 /// # Errors

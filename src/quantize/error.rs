@@ -30,10 +30,16 @@ pub enum QuantizeError {
         source: QuantError,
     },
     /// The result would replace what it is made from.
-    #[error("{}: the output is the input: give it another name", file.display())]
+    #[error("{}: the output is the input or a part of it: give it another name", file.display())]
     SameFile {
-        /// Both files.
+        /// The output.
         file: PathBuf,
+    },
+    /// A Hugging Face folder without `tokenizer.json`: the result would read and write no text.
+    #[error("{}: there is no tokenizer.json, which the output has to hold: download it too", folder.display())]
+    NoTokenizer {
+        /// The folder.
+        folder: PathBuf,
     },
     /// The plan names tensors that the file does not have.
     #[error("{}: the plan is another model's: the file has no tensor `{tensor}`", file.display())]

@@ -7,10 +7,10 @@ use dino_core::{DType, Tensor};
 use dino_models::format::gguf::{TensorInfo, Writer};
 use dino_models::format::{Metadata, ModelFile};
 use dino_quant::calibration::Calibration;
-use dino_quant::encode_tensor;
 use dino_quant::plan::{Plan, TensorFacts};
+use dino_quant::{QuantError, check_finite, encode_tensor};
 
-use super::{QuantizeError, Report, TensorReport};
+use super::{QuantizeError, Report, TensorReport, source};
 use crate::CancelToken;
 
 /// The version of the block formats that files state: ggml's second.
@@ -64,7 +64,7 @@ impl fmt::Debug for FileQuantizer<'_> {
 }
 
 impl<'a> FileQuantizer<'a> {
-    /// Stores the tensors of `file` as `plan` says, and the others as they are.
+    /// Stores the tensors of `file` as `plan` says, and the others as they are; vectors of half precision become f32.
     pub fn new(file: &'a ModelFile, plan: &'a Plan) -> Self {
         Self {
             file,
@@ -113,14 +113,15 @@ impl<'a> FileQuantizer<'a> {
     /// Writes the file `output`.
     ///
     /// # Errors
-    /// [`QuantizeError::SameFile`] if that is the source; [`QuantizeError::UnknownTensor`] if the plan is another model's;
+    /// [`QuantizeError::SameFile`] if that is the source or a part of it; [`QuantizeError::NoTokenizer`] for a folder
+    /// without one; [`QuantizeError::UnknownTensor`] if the plan is another model's;
     /// [`QuantizeError::Tensor`] if a value cannot be stored, such as one that is not finite; [`QuantizeError::Format`] if
     /// the file cannot be written; [`QuantizeError::Cancelled`].
     pub fn write(mut self, output: impl AsRef<Path>) -> Result<Report, QuantizeError> {
         let output = output.as_ref();
         self.check(output)?;
         let infos = self.file.weights.infos().map(|tensor| TensorInfo {
-            dtype: self.plan.get(&tensor.name).unwrap_or(tensor.dtype),
+            dtype: self.target(&tensor.name, &tensor.shape, tensor.dtype),
             ..tensor
         });
         let metadata = self.metadata();
@@ -151,15 +152,8 @@ impl<'a> FileQuantizer<'a> {
     }
 
     fn check(&self, output: &Path) -> Result<(), QuantizeError> {
-        let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {
-            (Ok(a), Ok(b)) => a == b,
-            _ => false,
-        };
-        if same(output, &self.file.path) {
-            return Err(QuantizeError::SameFile {
-                file: output.into(),
-            });
-        }
+        source::check_output(self.file, output)?;
+        source::check_tokenizer(self.file)?;
         let mut names = self.plan.iter().map(|(name, _)| name);
         match names.find(|name| !self.file.weights.contains(name)) {
             None => Ok(()),
@@ -170,8 +164,16 @@ impl<'a> FileQuantizer<'a> {
         }
     }
 
-    fn target(&self, tensor: &Tensor) -> DType {
-        self.plan.get(tensor.name()).unwrap_or(tensor.dtype())
+    /// What the plan says. Vectors that it leaves out are f32 in every GGUF file, and other programs count on it; in
+    /// folders they are of any float type.
+    fn target(&self, name: &str, shape: &[usize], dtype: DType) -> DType {
+        let is_half = matches!(dtype, DType::F16 | DType::BF16);
+        let other = if shape.len() < 2 && is_half {
+            DType::F32
+        } else {
+            dtype
+        };
+        self.plan.get(name).unwrap_or(other)
     }
 
     fn write_tensor(
@@ -179,7 +181,7 @@ impl<'a> FileQuantizer<'a> {
         tensor: &Tensor,
         writer: &mut Writer,
     ) -> Result<TensorReport, QuantizeError> {
-        let target = self.target(tensor);
+        let target = self.target(tensor.name(), tensor.shape(), tensor.dtype());
         let mut report = TensorReport {
             name: tensor.name().into(),
             shape: tensor.shape().to_vec(),
@@ -190,19 +192,20 @@ impl<'a> FileQuantizer<'a> {
             loss: None,
             weighted: false,
         };
+        let fault = |source: QuantError| QuantizeError::Tensor {
+            file: self.file.path.clone(),
+            tensor: tensor.name().into(),
+            source,
+        };
         if target == tensor.dtype() {
+            check_finite(tensor).map_err(fault)?;
             writer.tensor(tensor.storage().as_slice())?;
             return Ok(report);
         }
         let importance = self
             .calibration
             .and_then(|calibration| calibration.importance(tensor.name()));
-        let encoded = encode_tensor(tensor, target, importance.as_deref());
-        let encoded = encoded.map_err(|source| QuantizeError::Tensor {
-            file: self.file.path.clone(),
-            tensor: tensor.name().into(),
-            source,
-        })?;
+        let encoded = encode_tensor(tensor, target, importance.as_deref()).map_err(fault)?;
         writer.tensor(encoded.bytes.as_slice())?;
         report.bytes = encoded.bytes.as_slice().len() as u64;
         report.loss = Some(encoded.loss);
@@ -212,7 +215,7 @@ impl<'a> FileQuantizer<'a> {
 
     /// The source's, with what is said of the quantization; without what was said of its split.
     fn metadata(&self) -> Metadata {
-        let mut metadata = copied(&self.file.metadata);
+        let mut metadata = source::metadata(self.file);
         metadata.insert("general.quantization_version", QUANTIZATION_VERSION);
         if let Some(file_type) = self.file_type {
             metadata.insert("general.file_type", file_type);
@@ -228,15 +231,4 @@ impl<'a> FileQuantizer<'a> {
         }
         metadata
     }
-}
-
-/// All keys but those of a split, which the result is not.
-pub(super) fn copied(metadata: &Metadata) -> Metadata {
-    let mut copy = Metadata::new(metadata.file());
-    for (key, value) in metadata.iter() {
-        if !key.starts_with("split.") {
-            copy.insert(key, value.clone());
-        }
-    }
-    copy
 }

@@ -22,6 +22,7 @@ mod file;
 mod imatrix;
 mod report;
 mod sensitivity;
+mod source;
 
 pub use calibrate::Calibrator;
 pub use error::QuantizeError;

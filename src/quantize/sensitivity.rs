@@ -20,7 +20,7 @@ use dino_quant::{QuantError, encode_tensor, estimate_loss, storable};
 use serde_json::{Map, Value, json};
 
 use super::calibrate::chunks;
-use super::file::copied;
+use super::source;
 use super::{QuantizeError, tensor_facts};
 use crate::evaluate::{Divergence, compare};
 use crate::{Generator, Model, ModelBuilder, ModelError};
@@ -417,7 +417,7 @@ fn altered(
         weights.insert(replaced.unwrap_or(tensor))?;
     }
     Ok(ModelFile {
-        metadata: copied(&file.metadata),
+        metadata: source::metadata(file),
         weights,
         path: file.path.clone(),
     })

@@ -112,6 +112,14 @@ impl Storage {
         matches!(self.source, Source::Mapped(_))
     }
 
+    /// The file that the bytes are pages of, if it is mapped whole.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.source {
+            Source::Mapped(file) => file.path(),
+            _ => None,
+        }
+    }
+
     /// `length` bytes from `offset`, sharing this storage.
     ///
     /// # Errors

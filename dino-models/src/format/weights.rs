@@ -171,6 +171,17 @@ impl Weights {
         })
     }
 
+    /// The files that the tensors lie in, as they were mapped; those in memory lie in none.
+    pub fn files(&self) -> Vec<&Path> {
+        let mut files: Vec<&Path> = Vec::new();
+        for path in self.sources().filter_map(|(_, part)| part.storage().path()) {
+            if !files.contains(&path) {
+                files.push(path);
+            }
+        }
+        files
+    }
+
     /// The names of all tensors, in order. Does not count as reading them.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.entries.keys().map(String::as_str)

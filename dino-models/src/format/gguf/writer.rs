@@ -1,10 +1,10 @@
 //! Writes GGUF version 3, streaming the tensors, so that a reader never sees half a file.
 
 use super::DEFAULT_ALIGNMENT;
+use crate::beside::FileBeside;
 use crate::format::{Array, FormatError, Metadata, TensorInfo, Value};
 use dino_core::Tensor;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A file being written: first the header, then tensor after tensor, then [`Writer::finish`].
@@ -14,9 +14,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct Writer {
     path: PathBuf,
-    partial: PathBuf,
-    /// `None` once it is closed.
-    file: Option<BufWriter<File>>,
+    file: FileBeside,
     alignment: usize,
     /// Names and sizes of the tensors that are to come, last first.
     pending: Vec<(String, usize)>,
@@ -44,12 +42,10 @@ impl Writer {
         let mut pending = sizes(&path, tensors)?;
         let header = header(metadata, tensors, &pending, alignment);
         pending.reverse();
-        let partial = partial_name(&path);
-        let file = File::create(&partial).map_err(|source| write_error(&path, source))?;
+        let file = FileBeside::create(&path).map_err(|source| write_error(&path, source))?;
         let mut writer = Self {
             path,
-            partial,
-            file: Some(BufWriter::new(file)),
+            file,
             alignment,
             pending,
         };
@@ -79,20 +75,12 @@ impl Writer {
         if let Some((name, size)) = self.pending.pop() {
             return Err(self.mismatch(name, size, 0));
         }
-        let close = |file: Option<BufWriter<File>>| -> io::Result<()> {
-            if let Some(file) = file {
-                file.into_inner()?.sync_all()?;
-            }
-            std::fs::rename(&self.partial, &self.path)
-        };
-        close(self.file.take()).map_err(|source| write_error(&self.path, source))
+        let Self { path, file, .. } = self;
+        file.commit().map_err(|source| write_error(&path, source))
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), FormatError> {
-        let written = self
-            .file
-            .as_mut()
-            .map_or(Ok(()), |file| file.write_all(bytes));
+        let written = self.file.write(bytes);
         written.map_err(|source| write_error(&self.path, source))
     }
 
@@ -106,24 +94,9 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        drop(self.file.take());
-        // After `finish` there is none; before it, a file that cannot be removed harms nobody.
-        let _ = std::fs::remove_file(&self.partial);
-    }
-}
-
 fn write_error(file: &Path, source: io::Error) -> FormatError {
     let file = file.into();
     FormatError::Write { file, source }
-}
-
-/// A name beside `path` that no other process takes.
-fn partial_name(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".partial-{}", std::process::id()));
-    path.with_file_name(name)
 }
 
 /// Names and sizes of the tensors.

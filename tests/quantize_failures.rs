@@ -1,0 +1,253 @@
+//! What goes wrong while a file is quantized is told clearly, leaves nothing behind and spares the source.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use dino_core::{DType, Storage, Tensor};
+use dino_llm::quantize::{FileQuantizer, QuantizeError, Report, tensor_facts};
+use dino_llm::{CancelToken, Generator, Model, SamplingParams};
+use dino_models::arch::Registry;
+use dino_models::format::{FormatError, Metadata, ModelFile, Value, Weights};
+use dino_quant::plan::{Plan, Preset, Rules};
+use dino_quant::{BlockRequantizer, QuantError};
+
+fn tiny(name: &str) -> PathBuf {
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny");
+    tiny.join(name)
+}
+
+fn open(path: impl AsRef<Path>) -> ModelFile {
+    Registry::default().open(path).unwrap()
+}
+
+fn q8(file: &ModelFile) -> Plan {
+    let rules = Rules::new(Preset::from_name("Q8_0").unwrap());
+    rules.plan(&tensor_facts(file)).0
+}
+
+fn write(file: &ModelFile, output: &Path) -> Result<Report, QuantizeError> {
+    FileQuantizer::new(file, &q8(file)).write(output)
+}
+
+/// Names and bytes of all that is in a folder.
+fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let files = entries.filter(|entry| entry.path().is_file());
+    let mut files: Vec<_> = files
+        .map(|entry| (entry.path(), fs::read(entry.path()).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+/// The files of the folder or split model `name`, where they may be written to.
+fn copies(name: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let entries = fs::read_dir(tiny(name)).unwrap();
+    for entry in entries.map(|entry| entry.unwrap()) {
+        fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    folder
+}
+
+/// A file whose one matrix holds `value` in row 2, column 6.
+fn damaged(value: f32) -> ModelFile {
+    let mut values = vec![0.5_f32; 4 * 32];
+    values[70] = value;
+    let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let tensor = Tensor::new("a.weight", DType::F32, &[4, 32], Storage::from_vec(bytes)).unwrap();
+    let mut weights = Weights::new("damaged");
+    weights.insert(tensor).unwrap();
+    ModelFile {
+        metadata: Metadata::new("damaged").with("general.architecture", "llama"),
+        weights,
+        path: "damaged".into(),
+    }
+}
+
+#[test]
+fn a_damaged_weight_is_named_even_in_a_tensor_that_is_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    for (value, dtype) in [
+        (f32::NAN, DType::Q4_0),
+        (f32::INFINITY, DType::Q8_0),
+        (1e6, DType::F16),
+        (f32::NEG_INFINITY, DType::F32),
+    ] {
+        let file = damaged(value);
+        let mut plan = Plan::new("test");
+        plan.set("a.weight", dtype);
+        let output = folder.path().join("out.gguf");
+        let error = FileQuantizer::new(&file, &plan).write(output).unwrap_err();
+        let named = matches!(
+            &error,
+            QuantizeError::Tensor { tensor, source, .. } if tensor == "a.weight" && matches!(
+                source,
+                QuantError::NotFinite { row: 2, column: 6, .. } | QuantError::TooLarge { row: 2, column: 6, .. }
+            )
+        );
+        assert!(named, "{error}");
+        assert!(error.to_string().contains("row 2, column 6"), "{error}");
+    }
+    assert!(contents(folder.path()).is_empty());
+}
+
+#[test]
+fn a_plan_of_another_model_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = Plan::new("test");
+    plan.set("b.weight", DType::Q8_0);
+    let result = FileQuantizer::new(&open(tiny("gqa.gguf")), &plan).write(folder.path().join("o"));
+    assert!(
+        matches!(result, Err(QuantizeError::UnknownTensor { tensor, .. }) if tensor == "b.weight")
+    );
+    assert!(contents(folder.path()).is_empty());
+}
+
+#[test]
+fn cancelled_halfway_nothing_is_left_and_what_stood_there_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out.gguf");
+    fs::write(&output, "older").unwrap();
+    let before = contents(folder.path());
+    let file = open(tiny("gqa.gguf"));
+    let (cancel, mut tensors) = (CancelToken::new(), 0);
+    let result = FileQuantizer::new(&file, &q8(&file))
+        .cancel(cancel.clone())
+        .on_progress(|_| {
+            tensors += 1;
+            if tensors == 5 {
+                // The unfinished file stands beside its place.
+                assert_eq!(contents(folder.path()).len(), 2);
+                cancel.cancel();
+            }
+        })
+        .write(&output);
+    assert!(matches!(result, Err(QuantizeError::Cancelled)));
+    assert_eq!(tensors, 5);
+    assert!(contents(folder.path()) == before);
+}
+
+#[test]
+fn an_output_without_a_place_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = open(tiny("gqa.gguf"));
+    for place in ["none/out.gguf", ".", ""] {
+        let output = folder.path().join(place);
+        let error = write(&file, &output).unwrap_err();
+        let is_write = matches!(&error, QuantizeError::Format(FormatError::Write { file, .. }) if *file == output);
+        assert!(is_write, "{error}");
+    }
+    assert!(contents(folder.path()).is_empty());
+}
+
+fn assert_spared(file: &ModelFile, output: &Path, folder: &Path) {
+    let before = contents(folder);
+    let error = write(file, output).unwrap_err();
+    assert!(matches!(error, QuantizeError::SameFile { .. }), "{error}");
+    assert!(contents(folder) == before, "{}", output.display());
+}
+
+#[test]
+fn the_source_is_never_replaced_however_it_is_spelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let path = here.join("m.gguf");
+    fs::copy(tiny("gqa.gguf"), &path).unwrap();
+    let file = open(&path);
+    let around = here.join("..").join(here.file_name().unwrap());
+    assert_spared(&file, &path, here);
+    assert_spared(&file, &around.join("m.gguf"), here);
+    assert_spared(&file, &here.join("./m.gguf"), here);
+    #[cfg(unix)]
+    {
+        let link = here.join("link.gguf");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_spared(&file, &link, here);
+        assert_spared(&open(&link), &path, here);
+        // Another name of the same bytes gets bytes of its own.
+        let hard = here.join("hard.gguf");
+        fs::hard_link(&path, &hard).unwrap();
+        write(&file, &hard).unwrap();
+        assert!(fs::read(&path).unwrap() == fs::read(tiny("gqa.gguf")).unwrap());
+    }
+}
+
+#[test]
+fn no_part_of_the_source_is_replaced() {
+    let folder = copies("split");
+    let here = folder.path();
+    let file = open(here);
+    for name in [
+        "model-00002-of-00003.safetensors",
+        "model.safetensors.index.json",
+        "config.json",
+        "tokenizer.json",
+    ] {
+        assert_spared(&file, &here.join(name), here);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let part = |i| format!("split-0000{i}-of-00003.gguf");
+    for i in 1..=3 {
+        fs::copy(tiny(&part(i)), folder.path().join(part(i))).unwrap();
+    }
+    let file = open(folder.path().join(part(1)));
+    for i in 1..=3 {
+        assert_spared(&file, &folder.path().join(part(i)), folder.path());
+    }
+}
+
+#[test]
+fn the_file_of_a_folder_holds_its_tokenizer() {
+    let folder = copies("bias");
+    let output = folder.path().join("q8.gguf");
+    write(&open(folder.path()), &output).unwrap();
+    let written = ModelFile::open(&output).unwrap();
+    assert!(written.metadata.contains("tokenizer.ggml.merges"));
+    // As the converter writes it, and llama.cpp asks for it.
+    assert!(written.metadata.get::<u32>("llama.block_count").is_ok());
+    let is_wide = |value: &Value| matches!(value, Value::U64(_) | Value::I64(_) | Value::F64(_));
+    assert!(!written.metadata.iter().any(|(_, value)| is_wide(value)));
+    let params = SamplingParams::greedy().with_max_tokens(16);
+    let q8 = || BlockRequantizer::new(DType::Q8_0).unwrap();
+    let [ours, theirs] = [folder.path(), &output].map(|path| {
+        let model = Model::builder().requantize(q8()).load(path).unwrap();
+        let completion = Generator::new(&model).generate("hello", &params);
+        completion.unwrap().text
+    });
+    assert_eq!(ours, theirs);
+
+    fs::remove_file(&output).unwrap();
+    fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
+    let before = contents(folder.path());
+    let error = write(&open(folder.path()), &output).unwrap_err();
+    assert!(
+        matches!(error, QuantizeError::NoTokenizer { .. }),
+        "{error}"
+    );
+    assert!(contents(folder.path()) == before);
+}
+
+/// Files can grow to eight blocks in the process that does this, as on a disk that is full after them.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_told_and_leaves_nothing() {
+    const FOLDER: &str = "DINO_TEST_FULL_DISK";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let output = Path::new(&folder).join("out.gguf");
+        let error = write(&open(tiny("gqa.gguf")), &output).unwrap_err();
+        let is_write = matches!(&error, QuantizeError::Format(FormatError::Write { file, source }) if *file == output
+            && source.kind() == std::io::ErrorKind::FileTooLarge);
+        assert!(is_write, "{error}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let status = std::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "a_full_disk_is_told_and_leaves_nothing"])
+        .env(FOLDER, folder.path())
+        .status();
+    assert!(status.unwrap().success());
+    assert!(contents(folder.path()).is_empty());
+}

@@ -71,8 +71,8 @@ pub use engine::{
 };
 pub use error::{Error, Result};
 pub use generator::{
-    Completion, FinishReason, Generator, Prompt, Request, Stats, Token, TokenStream, Usage,
-    peak_memory,
+    Completion, ContextOverflow, FinishReason, Generator, Prompt, Request, Stats, Token,
+    TokenStream, Usage, peak_memory,
 };
 #[cfg(feature = "grammar")]
 pub use grammar::{Constraint, Grammar, GrammarCompiler, GrammarError};

@@ -175,10 +175,19 @@ impl Worker {
         };
         self.model.compute().pool.run(drawing.len(), draw);
         drop(drawing);
-        for job in self.running.iter().filter(|job| !job.guess.is_empty()) {
-            if let Some(place) = job.place {
-                // What was guessed wrong is forgotten. The sequence is there: it was just run.
-                let _ = self.cache.truncate(place.sequence, place.seen);
+        for job in self.running.iter_mut().filter(|job| job.rows > 0) {
+            let stayed = job.continuation.take_stayed();
+            let Some(place) = job.place.as_mut() else {
+                continue;
+            };
+            if let Some(stayed) = stayed {
+                place.seen = place.seen.min(stayed);
+            } else if job.guess.is_empty() {
+                continue;
+            }
+            // What was guessed wrong or dropped is forgotten. The sequence is there: it was just run.
+            if let Ok(kept) = self.cache.truncate(place.sequence, place.seen) {
+                place.seen = kept;
             }
         }
     }

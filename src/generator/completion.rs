@@ -42,12 +42,15 @@ pub enum FinishReason {
 /// Tokens counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
-    /// Tokens of the prompt.
+    /// Tokens of the prompt, without those that were dropped before it was run.
     pub prompt_tokens: usize,
     /// Tokens generated, the one that ended the text among them.
     pub completion_tokens: usize,
     /// Tokens of the prompt that the model remembered and that were not run again.
     pub cached_tokens: usize,
+    /// Tokens of prompt and answer that were dropped because the context was full; see
+    /// [`ContextOverflow`](crate::ContextOverflow).
+    pub truncated_tokens: usize,
 }
 
 /// A generated text.

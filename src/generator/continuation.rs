@@ -6,7 +6,8 @@ use std::time::Instant;
 use dino_models::{Adapter, ModelError};
 
 use super::answer::Answer;
-use super::{FinishReason, Request, Token, Usage};
+use super::overflow::slide;
+use super::{ContextOverflow, FinishReason, Request, Token, Usage};
 use crate::{
     CancelToken, Error, Model, Result, SampledToken, Sampler, SamplingParams, TokenContext,
 };
@@ -22,6 +23,13 @@ pub(crate) struct Continuation {
     answer: Answer,
     /// Of prompt and answer.
     ids: Vec<u32>,
+    overflow: ContextOverflow,
+    /// What prompt and answer may have together.
+    context: usize,
+    /// What the model is run with instead of all ids, after the first of them were dropped.
+    window: Option<Vec<u32>>,
+    /// Of the window, how many tokens stayed in their places; until whoever runs the model has taken note.
+    stayed: Option<usize>,
     /// Tokens that may be generated.
     room: usize,
     usage: Usage,
@@ -35,16 +43,18 @@ impl Continuation {
         for processor in request.processors {
             sampler.add_processor(processor);
         }
-        let ids = request.prompt.into_tokens(&**model.tokenizer())?;
+        let mut ids = request.prompt.into_tokens(&**model.tokenizer())?;
         if ids.is_empty() {
             return Err(Error::EmptyPrompt);
         }
         check_tokens(model, &ids)?;
-        let (needed, limit) = (ids.len() + 1, context);
-        if needed > limit {
-            return Err(ModelError::ContextOverflow { needed, limit }.into());
-        }
-        let fits = context - ids.len();
+        let (overflow, begins) = (request.overflow, model.tokenizer().special().bos);
+        let truncated_tokens =
+            overflow.fit(&mut ids, context, request.params.max_tokens, begins)?;
+        let fits = match overflow {
+            ContextOverflow::Slide { .. } => usize::MAX,
+            _ => context - ids.len(),
+        };
         Ok(Self {
             model: model.clone(),
             adapter: request.adapter,
@@ -59,9 +69,14 @@ impl Continuation {
             params: request.params,
             usage: Usage {
                 prompt_tokens: ids.len(),
+                truncated_tokens,
                 ..Usage::default()
             },
             ids,
+            overflow,
+            context,
+            window: None,
+            stayed: None,
             finish_reason: None,
         })
     }
@@ -104,6 +119,9 @@ impl Continuation {
             text = self.answer.push(&**self.model.tokenizer(), id)?;
         }
         self.ids.push(id);
+        if let Some(window) = &mut self.window {
+            window.push(id);
+        }
         self.usage.completion_tokens += 1;
         let is_full = self.usage.completion_tokens == self.room;
         if ends || is_full {
@@ -113,6 +131,8 @@ impl Continuation {
             self.finish_reason = Some(FinishReason::Stop);
         } else if is_full {
             self.finish_reason = Some(FinishReason::Length);
+        } else {
+            self.slide();
         }
         Ok(Token {
             id,
@@ -120,6 +140,26 @@ impl Continuation {
             logprob,
             top_logprobs,
         })
+    }
+
+    /// Drops tokens if the context is full and the policy says so.
+    fn slide(&mut self) {
+        let ContextOverflow::Slide { keep } = self.overflow else {
+            return;
+        };
+        let before = self.ids().len();
+        if before < self.context {
+            return;
+        }
+        let window = self.window.get_or_insert_with(|| self.ids.clone());
+        self.stayed = slide(window, keep, self.context);
+        self.usage.truncated_tokens += before - window.len();
+    }
+
+    /// How many of the first tokens are where they were, if others were dropped since the last time: what the model has seen
+    /// behind these is to be forgotten and [`Self::ids`] to be run from there.
+    pub(crate) fn take_stayed(&mut self) -> Option<usize> {
+        self.stayed.take()
     }
 
     /// Ends it because nobody wants it any more.
@@ -132,9 +172,10 @@ impl Continuation {
         self.finish_reason = Some(FinishReason::Failed);
     }
 
-    /// Tokens that may still be generated.
+    /// Tokens that may still be generated before the text ends or the context is full.
     pub(crate) fn left(&self) -> usize {
-        self.room - self.usage.completion_tokens
+        let left = self.room - self.usage.completion_tokens;
+        left.min(self.context - self.ids().len())
     }
 
     /// The model that it is continued with.
@@ -142,9 +183,9 @@ impl Continuation {
         &self.model
     }
 
-    /// Tokens of prompt and answer.
+    /// Tokens of prompt and answer that the model is to have seen before the next one is drawn.
     pub(crate) fn ids(&self) -> &[u32] {
-        &self.ids
+        self.window.as_ref().unwrap_or(&self.ids)
     }
 
     /// A token that cancels it.

@@ -4,6 +4,7 @@ mod answer;
 mod completion;
 pub(crate) mod continuation;
 mod generate;
+mod overflow;
 mod prompt;
 mod request;
 mod score;
@@ -14,6 +15,7 @@ pub(crate) mod transcript;
 
 pub use completion::{Completion, FinishReason, Token, Usage};
 pub use generate::Generator;
+pub use overflow::ContextOverflow;
 pub use prompt::Prompt;
 pub use request::Request;
 pub use stats::{Stats, peak_memory};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use dino_models::Adapter;
 
-use super::Prompt;
+use super::{ContextOverflow, Prompt};
 use crate::{CancelToken, LogitsProcessor, SamplingParams, Speculation};
 
 /// A prompt and how it is to be continued.
@@ -29,6 +29,7 @@ pub struct Request {
     pub(crate) priority: i32,
     pub(crate) speculation: Option<Speculation>,
     pub(super) adapter: Option<Arc<Adapter>>,
+    pub(super) overflow: ContextOverflow,
 }
 
 impl Request {
@@ -43,6 +44,7 @@ impl Request {
             priority: 0,
             speculation: None,
             adapter: None,
+            overflow: ContextOverflow::default(),
         }
     }
 
@@ -96,6 +98,12 @@ impl Request {
         }
     }
 
+    /// Says what happens when prompt and answer are longer than the context; a prompt that is too long is an error by default.
+    #[must_use]
+    pub fn overflow(self, overflow: ContextOverflow) -> Self {
+        Self { overflow, ..self }
+    }
+
     /// Adds a processor after those already there.
     #[must_use]
     pub fn processor(mut self, processor: impl LogitsProcessor + 'static) -> Self {
@@ -118,6 +126,7 @@ impl fmt::Debug for Request {
                 "adapter",
                 &self.adapter.as_ref().map(|adapter| adapter.file()),
             )
+            .field("overflow", &self.overflow)
             .field("processors", &self.processors.len())
             .finish()
     }

@@ -113,6 +113,7 @@ mod tests {
             prompt_tokens: 120,
             completion_tokens: 41,
             cached_tokens: 20,
+            ..Usage::default()
         };
         let stats = Stats::new(clock, usage, Duration::ZERO);
         assert_eq!(stats.time_to_first_token, Duration::from_millis(600));

@@ -129,6 +129,9 @@ impl TokenStream {
 
     /// Runs the tokens that the model has not seen; false if that was interrupted.
     fn run_ahead(&mut self, sequence: &mut Sequence) -> Result<bool> {
+        if let Some(stayed) = self.continuation.take_stayed() {
+            sequence.keep_prefix(self.continuation.ids(), stayed)?;
+        }
         loop {
             if self.continuation.is_interrupted() {
                 return Ok(false);

@@ -9,6 +9,7 @@ mod failing;
 #[cfg(feature = "async")]
 mod futures;
 mod metrics;
+mod overflow;
 mod requests;
 mod same_text;
 mod scheduling;

@@ -4,6 +4,7 @@ mod cancel;
 mod chat;
 mod common;
 mod logits;
+mod overflow;
 mod sampling;
 mod saving;
 mod sequence;

@@ -141,6 +141,23 @@ fn an_output_without_a_place_is_refused() {
     assert!(contents(folder.path()).is_empty());
 }
 
+/// A program that may do everything would replace `/dev/null`.
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_not_replaced() {
+    use std::os::unix::fs::FileTypeExt;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let error = write(&open(tiny("gqa.gguf")), &socket).unwrap_err();
+    assert!(
+        error.to_string().ends_with("it is there and is no file"),
+        "{error}"
+    );
+    assert!(fs::metadata(&socket).unwrap().file_type().is_socket());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
 fn assert_spared(file: &ModelFile, output: &Path, folder: &Path) {
     let before = contents(folder);
     let error = write(file, output).unwrap_err();

@@ -1,5 +1,6 @@
 //! What a file says of itself, for the file that is made of it.
 
+use std::io;
 use std::path::Path;
 
 use dino_models::format::{Array, FormatError, Metadata, ModelFile, Value};
@@ -11,8 +12,10 @@ pub(super) fn check_output(file: &ModelFile, output: &Path) -> Result<(), Quanti
     let Ok(there) = output.canonicalize() else {
         return Ok(());
     };
-    if there.is_dir() {
-        let (file, source) = (output.into(), std::io::ErrorKind::IsADirectory.into());
+    if !there.is_file() {
+        // Renaming onto a device such as /dev/null would replace it.
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "it is there and is no file");
+        let file = output.into();
         return Err(FormatError::Write { file, source }.into());
     }
     let is_there = |path: &Path| path.canonicalize().is_ok_and(|path| path == there);

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// A set of instructions that kernels are written for, from the plainest to the most capable.
 ///
-/// Each set includes the ones before it, so a table may inherit their kernels.
+/// Each set includes those before it that the same processors have, so a table may inherit their kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Isa {
@@ -17,11 +17,13 @@ pub enum Isa {
     Avx512,
     /// The above with BF16 and AMX tiles of bytes (2023 and later), where the system lets a process use them.
     Amx,
+    /// 64-bit Arm with NEON: all of them.
+    Neon,
 }
 
 impl Isa {
     /// Every set, the plainest first.
-    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Amx];
+    pub const ALL: [Isa; 5] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Amx, Isa::Neon];
 
     /// The name that `DINO_ISA` takes, e.g. `"avx2"`.
     pub fn name(self) -> &'static str {
@@ -30,6 +32,7 @@ impl Isa {
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
             Isa::Amx => "amx",
+            Isa::Neon => "neon",
         }
     }
 
@@ -91,8 +94,12 @@ impl Isa {
             }
             #[cfg(target_arch = "x86_64")]
             Isa::Amx => Isa::has_bf16_dot() && crate::x86::amx::tiles::are_available(),
-            #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 | Isa::Amx => false,
+            // Kernels take the bytes of words in the order of the packed layout.
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Isa::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            // The sets of other processors.
+            #[allow(unreachable_patterns)]
+            _ => false,
         }
     }
 
@@ -161,7 +168,7 @@ mod tests {
         let message = read("avx3").unwrap_err().to_string();
         assert_eq!(
             message,
-            "DINO_REQUIRE_ISA=avx3: no such instruction set; known are scalar, avx2, avx512, amx"
+            "DINO_REQUIRE_ISA=avx3: no such instruction set; known are scalar, avx2, avx512, amx, neon"
         );
     }
 }

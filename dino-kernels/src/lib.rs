@@ -4,14 +4,16 @@
 //! * [`ThreadPool`] runs the chunks of a parallel region; [`Compute`] is the pair that every operation is given.
 //! * [`ops`] holds the operations: shapes, checks, the split into chunks, the table call.
 //!
-//! The folder of a kernel is its instruction set: `scalar/` defines what is computed, `x86/avx2/` and
-//! `x86/avx512/` compute the same faster. Every set is tested against `scalar/` on every machine that has it.
+//! The folder of a kernel is its instruction set: `scalar/` defines what is computed, `x86/avx2/`, `x86/avx512/` and
+//! `arm/neon/` compute the same faster. Every set is tested against `scalar/` on every machine that has it.
 //!
 //! Work is split by rows, heads and pages, never along a sum: the bits are the same for any number of threads.
 
-// What vector kernels alone need is unused on processors that have none here yet.
+// What some vector kernels alone need is unused on the processors of others.
 #![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 
+#[cfg(target_arch = "aarch64")]
+mod arm;
 mod compute;
 mod error;
 mod isa;

@@ -16,6 +16,8 @@ pub(crate) use linear::{FloatTask, LinearKernels, QuantizedTask};
 pub use state::{Memory, Scan, StateKernels};
 pub use vector::{Activation, Angles, LayerNorm, VectorKernels};
 
+#[cfg(target_arch = "aarch64")]
+use crate::arm::neon;
 use crate::limits::LimitKernels;
 #[cfg(target_arch = "x86_64")]
 use crate::x86::{amx, avx2, avx512};
@@ -34,7 +36,9 @@ pub struct Kernels {
     pub(crate) limits: LimitKernels,
 }
 
-static SCALAR: Kernels = Kernels {
+static SCALAR: Kernels = SCALAR_TABLES;
+
+const SCALAR_TABLES: Kernels = Kernels {
     isa: Isa::Scalar,
     vector: scalar::vector::TABLE,
     linear: scalar::linear::TABLE,
@@ -85,6 +89,15 @@ static AMX: Kernels = Kernels {
     limits: avx512::limits::TABLE,
 };
 
+/// State steps and reading need nothing of their own: compilers use NEON for all of the program.
+#[cfg(target_arch = "aarch64")]
+static NEON: Kernels = Kernels {
+    isa: Isa::Neon,
+    vector: neon::vector::TABLE,
+    linear: neon::linear::TABLE,
+    ..SCALAR_TABLES
+};
+
 impl Kernels {
     /// The kernels of the best set that this machine runs.
     pub fn best() -> &'static Kernels {
@@ -109,8 +122,10 @@ impl Kernels {
             Isa::Avx512 => &AVX512,
             #[cfg(target_arch = "x86_64")]
             Isa::Amx => &AMX,
-            #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 | Isa::Amx => return Err(KernelError::IsaUnavailable { isa }),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => &NEON,
+            #[allow(unreachable_patterns)]
+            _ => return Err(KernelError::IsaUnavailable { isa }),
         })
     }
 

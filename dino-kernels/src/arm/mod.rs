@@ -1,0 +1,3 @@
+//! Kernels for 64-bit Arm, a folder for each instruction set.
+
+pub(crate) mod neon;

@@ -1,0 +1,8 @@
+//! NEON (Armv8.0): 128-bit registers, four f32 or 16 bytes, of which there are 32.
+
+pub(crate) mod chances;
+mod lanes;
+pub(crate) mod linear;
+mod math;
+mod register;
+pub(crate) mod vector;

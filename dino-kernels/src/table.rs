@@ -95,6 +95,7 @@ static NEON: Kernels = Kernels {
     isa: Isa::Neon,
     vector: neon::vector::TABLE,
     linear: neon::linear::TABLE,
+    attention: neon::attention::TABLE,
     ..SCALAR_TABLES
 };
 

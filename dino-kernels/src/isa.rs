@@ -19,11 +19,20 @@ pub enum Isa {
     Amx,
     /// 64-bit Arm with NEON: all of them.
     Neon,
+    /// The above with dot products of bytes (most processors since 2018).
+    NeonDotprod,
 }
 
 impl Isa {
     /// Every set, the plainest first.
-    pub const ALL: [Isa; 5] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Amx, Isa::Neon];
+    pub const ALL: [Isa; 6] = [
+        Isa::Scalar,
+        Isa::Avx2,
+        Isa::Avx512,
+        Isa::Amx,
+        Isa::Neon,
+        Isa::NeonDotprod,
+    ];
 
     /// The name that `DINO_ISA` takes, e.g. `"avx2"`.
     pub fn name(self) -> &'static str {
@@ -33,6 +42,7 @@ impl Isa {
             Isa::Avx512 => "avx512",
             Isa::Amx => "amx",
             Isa::Neon => "neon",
+            Isa::NeonDotprod => "neon-dotprod",
         }
     }
 
@@ -97,6 +107,10 @@ impl Isa {
             // Kernels take the bytes of words in the order of the packed layout.
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
             Isa::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDotprod => {
+                Isa::Neon.is_available() && std::arch::is_aarch64_feature_detected!("dotprod")
+            }
             // The sets of other processors.
             #[allow(unreachable_patterns)]
             _ => false,
@@ -168,7 +182,7 @@ mod tests {
         let message = read("avx3").unwrap_err().to_string();
         assert_eq!(
             message,
-            "DINO_REQUIRE_ISA=avx3: no such instruction set; known are scalar, avx2, avx512, amx, neon"
+            "DINO_REQUIRE_ISA=avx3: no such instruction set; known are scalar, avx2, avx512, amx, neon, neon-dotprod"
         );
     }
 }

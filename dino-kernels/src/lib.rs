@@ -5,7 +5,7 @@
 //! * [`ops`] holds the operations: shapes, checks, the split into chunks, the table call.
 //!
 //! The folder of a kernel is its instruction set: `scalar/` defines what is computed, `x86/avx2/`, `x86/avx512/` and
-//! `arm/neon/` compute the same faster. Every set is tested against `scalar/` on every machine that has it.
+//! the folders of `arm/` compute the same faster. Every set is tested against `scalar/` on every machine that has it.
 //!
 //! Work is split by rows, heads and pages, never along a sum: the bits are the same for any number of threads.
 

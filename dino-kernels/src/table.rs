@@ -17,7 +17,7 @@ pub use state::{Memory, Scan, StateKernels};
 pub use vector::{Activation, Angles, LayerNorm, VectorKernels};
 
 #[cfg(target_arch = "aarch64")]
-use crate::arm::neon;
+use crate::arm::{dotprod, neon};
 use crate::limits::LimitKernels;
 #[cfg(target_arch = "x86_64")]
 use crate::x86::{amx, avx2, avx512};
@@ -91,12 +91,22 @@ static AMX: Kernels = Kernels {
 
 /// State steps and reading need nothing of their own: compilers use NEON for all of the program.
 #[cfg(target_arch = "aarch64")]
-static NEON: Kernels = Kernels {
+static NEON: Kernels = NEON_TABLES;
+
+#[cfg(target_arch = "aarch64")]
+const NEON_TABLES: Kernels = Kernels {
     isa: Isa::Neon,
     vector: neon::vector::TABLE,
     linear: neon::linear::TABLE,
     attention: neon::attention::TABLE,
     ..SCALAR_TABLES
+};
+
+#[cfg(target_arch = "aarch64")]
+static NEON_DOTPROD: Kernels = Kernels {
+    isa: Isa::NeonDotprod,
+    linear: dotprod::linear::TABLE,
+    ..NEON_TABLES
 };
 
 impl Kernels {
@@ -125,6 +135,8 @@ impl Kernels {
             Isa::Amx => &AMX,
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => &NEON,
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDotprod => &NEON_DOTPROD,
             #[allow(unreachable_patterns)]
             _ => return Err(KernelError::IsaUnavailable { isa }),
         })

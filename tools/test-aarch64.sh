@@ -46,8 +46,11 @@ main() {
     cargo test --release --target "$TARGET_TRIPLE" -p dino-kernels --test conformance
     cargo test --release --target "$TARGET_TRIPLE" -p dino-kernels --lib
     if [ -n "$model" ]; then
-        cargo run --release --target "$TARGET_TRIPLE" --example generate -- \
-            --max-tokens 4 --temperature 0 "The capital of France is" | tee /dev/stderr | grep -q " Paris"
+        local text
+        text="$(cargo run --release --target "$TARGET_TRIPLE" --example generate -- \
+            --max-tokens 4 --temperature 0 "The capital of France is")"
+        printf '%s\n' "$text"
+        grep -q " Paris" <<<"$text"
     fi
 }
 

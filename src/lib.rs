@@ -89,3 +89,4 @@ pub use dino_models::arch::{Architecture, LoadProgress};
 pub use dino_models::tokenizer::{EncodeOptions, Tokenizer};
 pub use dino_models::{Adapter, Config, ModelError, Residency};
 pub use {dino_core, dino_kernels, dino_models, dino_quant};
+

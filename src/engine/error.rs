@@ -18,8 +18,8 @@ pub enum EngineError {
     /// The engine was dropped, shut down, or is draining.
     #[error("the engine has stopped")]
     Stopped,
-    /// A processor of this request panicked; other requests go on.
-    #[error("a logits processor of the request panicked: {message}")]
+    /// A processor or callback of this request panicked; other requests go on.
+    #[error("a processor or callback of the request panicked: {message}")]
     ProcessorPanicked {
         /// What it said.
         message: String,

@@ -236,6 +236,16 @@ impl Job {
         }
     }
 
+    /// Tells the request how far its prompt is. What its own code throws fails this job alone.
+    pub(super) fn report_prompt(&mut self) {
+        let seen = self.place.map_or(0, |place| place.seen);
+        let report = AssertUnwindSafe(|| self.continuation.report_seen(seen));
+        if let Err(thrown) = catch_unwind(report) {
+            let message = message(&*thrown);
+            self.fail(EngineError::ProcessorPanicked { message }.into());
+        }
+    }
+
     pub(super) fn fail(&mut self, error: Error) {
         self.continuation.fail();
         self.events.send(Event::Failed(error, self.progress()));

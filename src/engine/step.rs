@@ -163,9 +163,12 @@ impl Worker {
         let mut drawing = Vec::with_capacity(self.batch.wanted().len());
         for job in self.running.iter_mut().filter(|job| job.rows > 0) {
             job.advance();
+            job.report_prompt();
             if job.has_run_all() {
                 let rows: Vec<_> = logits.by_ref().take(1 + job.guess.len()).collect();
-                drawing.push(Mutex::new((job, rows)));
+                if !job.has_ended() {
+                    drawing.push(Mutex::new((job, rows)));
+                }
             }
         }
         let draw = |task: usize| {

@@ -7,6 +7,7 @@ use dino_models::{Adapter, ModelError};
 
 use super::answer::Answer;
 use super::overflow::slide;
+use super::request::PromptProgress;
 use super::{ContextOverflow, FinishReason, Request, Token, Usage};
 use crate::{
     CancelToken, Error, Model, Result, SampledToken, Sampler, SamplingParams, TokenContext,
@@ -24,6 +25,7 @@ pub(crate) struct Continuation {
     /// Of prompt and answer.
     ids: Vec<u32>,
     overflow: ContextOverflow,
+    on_prompt_progress: Option<PromptProgress>,
     /// What prompt and answer may have together.
     context: usize,
     /// What the model is run with instead of all ids, after the first of them were dropped.
@@ -74,6 +76,7 @@ impl Continuation {
             },
             ids,
             overflow,
+            on_prompt_progress: request.on_prompt_progress,
             context,
             window: None,
             stayed: None,
@@ -94,6 +97,13 @@ impl Continuation {
             self.finish_reason = Some(FinishReason::Deadline);
         }
         self.finish_reason.is_some()
+    }
+
+    /// Tells who wants to know that the model has seen so many tokens; nothing after the prompt.
+    pub(crate) fn report_seen(&mut self, seen: usize) {
+        if let (0, Some(report)) = (self.usage.completion_tokens, &mut self.on_prompt_progress) {
+            report(seen, self.usage.prompt_tokens);
+        }
     }
 
     /// Draws the next token from the logits behind [`Self::ids`], `[vocabulary]`, which are left changed.

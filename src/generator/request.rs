@@ -9,6 +9,9 @@ use dino_models::Adapter;
 use super::{ContextOverflow, Prompt};
 use crate::{CancelToken, LogitsProcessor, SamplingParams, Speculation};
 
+/// Told how many tokens of the prompt have been run, and of how many.
+pub(super) type PromptProgress = Box<dyn FnMut(usize, usize) + Send>;
+
 /// A prompt and how it is to be continued.
 ///
 /// ```
@@ -30,6 +33,7 @@ pub struct Request {
     pub(crate) speculation: Option<Speculation>,
     pub(super) adapter: Option<Arc<Adapter>>,
     pub(super) overflow: ContextOverflow,
+    pub(super) on_prompt_progress: Option<PromptProgress>,
 }
 
 impl Request {
@@ -45,6 +49,7 @@ impl Request {
             speculation: None,
             adapter: None,
             overflow: ContextOverflow::default(),
+            on_prompt_progress: None,
         }
     }
 
@@ -102,6 +107,19 @@ impl Request {
     #[must_use]
     pub fn overflow(self, overflow: ContextOverflow) -> Self {
         Self { overflow, ..self }
+    }
+
+    /// Calls `report(done, total)` after each piece of the prompt that was run: tokens of the prompt, remembered ones among
+    /// them. What it [cancels](Self::cancel) ends before the next piece; the size of a piece is the model's
+    /// [`prompt_chunk`](crate::ModelBuilder::prompt_chunk).
+    ///
+    /// It runs between the passes of the model, of an [`Engine`](crate::Engine) on its thread: it should be quick.
+    #[must_use]
+    pub fn on_prompt_progress(self, report: impl FnMut(usize, usize) + Send + 'static) -> Self {
+        Self {
+            on_prompt_progress: Some(Box::new(report)),
+            ..self
+        }
     }
 
     /// Adds a processor after those already there.

@@ -146,6 +146,7 @@ impl TokenStream {
                 Wanted::Nothing
             };
             sequence.push(model, chunk, wanted)?;
+            self.continuation.report_seen(sequence.len());
             if is_last {
                 return Ok(true);
             }

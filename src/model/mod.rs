@@ -6,6 +6,7 @@ mod fingerprint;
 mod loaded;
 mod memory;
 mod placement;
+mod warm_up;
 
 pub use builder::ModelBuilder;
 pub use embed::{Embedding, Pooling};

@@ -1,15 +1,15 @@
 //! Ending a generation from elsewhere.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use dino_llm::dino_kernels::Compute;
 use dino_llm::dino_models::arch::{Llama, Loader, Spec};
 use dino_llm::dino_models::format::Metadata;
 use dino_llm::dino_models::{Batch, Cache, CausalLm, Scratch};
 use dino_llm::{
-    Architecture, CancelToken, Config, FinishReason, Generator, Model, ModelError, Request,
-    SamplingParams,
+    Architecture, CancelToken, Config, Engine, EngineError, EngineOptions, Error, FinishReason,
+    Generator, Model, ModelError, Request, SamplingParams,
 };
 
 use crate::common::{load, precise};
@@ -122,4 +122,56 @@ fn a_dropped_stream_leaves_what_it_ran() {
         .generate(&prompt[..], &SamplingParams::greedy().with_max_tokens(1))
         .unwrap();
     assert_eq!(next.usage.cached_tokens, 4);
+}
+
+#[test]
+fn a_prompt_tells_how_far_it_is_and_ends_when_that_cancels_it() {
+    let model = load("gqa", Model::builder().prompt_chunk(4));
+    let prompt: Vec<u32> = (0..10).collect();
+    let params = SamplingParams::greedy().with_max_tokens(3);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let watched = |token: &CancelToken, until: usize| {
+        let (seen, cancel) = (Arc::clone(&seen), token.clone());
+        let report = move |done, total| {
+            seen.lock().unwrap().push((done, total));
+            if done >= until {
+                cancel.cancel();
+            }
+        };
+        let request = Request::new(&prompt[..], &params).cancel(token);
+        request.on_prompt_progress(report)
+    };
+    let mut generator = Generator::new(&model);
+    let (token, never) = (CancelToken::new(), usize::MAX);
+    let cancelled = generator.start(watched(&token, 8)).unwrap();
+    let cancelled = cancelled.into_completion().unwrap();
+    assert_eq!(cancelled.finish_reason, FinishReason::Cancelled);
+    assert_eq!(cancelled.tokens.len(), 0);
+    assert_eq!(*seen.lock().unwrap(), [(4, 10), (8, 10)]);
+
+    // What was run before counts as done; tokens of the answer do not count.
+    seen.lock().unwrap().clear();
+    let whole = generator.start(watched(&CancelToken::new(), never));
+    let whole = whole.unwrap().into_completion().unwrap();
+    assert_eq!(whole.tokens.len(), 3);
+    assert_eq!(*seen.lock().unwrap(), [(10, 10)]);
+
+    let engine = Engine::new(&model, EngineOptions::default()).unwrap();
+    seen.lock().unwrap().clear();
+    let token = CancelToken::new();
+    let cancelled = engine.submit(watched(&token, 8)).unwrap();
+    let cancelled = cancelled.into_completion().unwrap();
+    assert_eq!(cancelled.finish_reason, FinishReason::Cancelled);
+    assert_eq!(cancelled.tokens.len(), 0);
+    assert_eq!(*seen.lock().unwrap(), [(4, 10), (8, 10)]);
+    let request = Request::new(&prompt[..], &params);
+    let request = request.on_prompt_progress(|_, _| panic!("too far"));
+    let error = engine.submit(request).unwrap().into_completion();
+    let error = error.unwrap_err();
+    assert!(
+        matches!(&error, Error::Engine(EngineError::ProcessorPanicked { message }) if message == "too far"),
+        "{error}"
+    );
+    let next = engine.submit(watched(&CancelToken::new(), never)).unwrap();
+    assert_eq!(next.into_completion().unwrap().tokens, whole.tokens);
 }

@@ -10,3 +10,4 @@ mod saving;
 mod sequence;
 mod special;
 mod stopping;
+mod warm_up;

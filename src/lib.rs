@@ -76,7 +76,7 @@ pub use generator::{
 };
 #[cfg(feature = "grammar")]
 pub use grammar::{Constraint, Grammar, GrammarCompiler, GrammarError};
-pub use model::{Embedding, Model, ModelBuilder, Pooling};
+pub use model::{Embedding, Model, ModelBuilder, Pooling, Threads};
 pub use sampling::{
     LogitsProcessor, ProcessorError, SampledToken, Sampler, SamplingError, SamplingParams,
     TokenContext, TokenLogprob,

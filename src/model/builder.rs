@@ -17,6 +17,7 @@ use super::Model;
 use super::embed::Pooling;
 use super::loaded::Inner;
 use super::placement::{context_length, place};
+use super::threads::Threads;
 use crate::{Error, Result};
 
 /// Settings that a model is loaded with; [`Model::builder`] makes one.
@@ -33,7 +34,7 @@ use crate::{Error, Result};
 /// ```
 #[derive(Clone, Default)]
 pub struct ModelBuilder {
-    threads: usize,
+    threads: Threads,
     isa: Option<Isa>,
     context_length: Option<usize>,
     kv_types: KvTypes,
@@ -45,10 +46,14 @@ pub struct ModelBuilder {
 }
 
 impl ModelBuilder {
-    /// Uses this many threads, the calling one among them; 0, the default, is one a core that the process may use.
+    /// Uses this many threads, the calling one among them: a number, or what [`Threads`] says. The default, also called 0, is
+    /// one for each processor that the process may use.
     #[must_use]
-    pub fn threads(self, threads: usize) -> Self {
-        Self { threads, ..self }
+    pub fn threads(self, threads: impl Into<Threads>) -> Self {
+        Self {
+            threads: threads.into(),
+            ..self
+        }
     }
 
     /// Uses this instruction set instead of the one that `DINO_ISA` names or else the best one.
@@ -207,7 +212,7 @@ impl ModelBuilder {
     fn build(self, file: ModelFile, started: Instant) -> Result<Model> {
         let compute = Compute {
             kernels: Kernels::for_isa(self.isa.map_or_else(Isa::from_env, Ok)?)?,
-            pool: ThreadPool::new(self.threads)?,
+            pool: ThreadPool::new(self.threads.count())?,
         };
         let LoaderOptions {
             residency,

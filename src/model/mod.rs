@@ -6,8 +6,10 @@ mod fingerprint;
 mod loaded;
 mod memory;
 mod placement;
+mod threads;
 mod warm_up;
 
 pub use builder::ModelBuilder;
 pub use embed::{Embedding, Pooling};
 pub use loaded::Model;
+pub use threads::Threads;

@@ -90,3 +90,7 @@ pub use dino_models::tokenizer::{EncodeOptions, Tokenizer};
 pub use dino_models::{Adapter, Config, ModelError, Residency};
 pub use {dino_core, dino_kernels, dino_models, dino_quant};
 
+/// The examples of the guides are tested.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/memory.md")]
+mod guides {}

@@ -134,15 +134,7 @@ impl Spec {
     /// # Errors
     /// If a key is missing or impossible.
     pub fn without_attention(metadata: &Metadata, norm: Norm) -> Result<Self, ModelError> {
-        let layers = size(metadata, "block_count")?;
-        let (key, fits) = (metadata.scoped()?.key("block_count"), layers <= MAX_LAYERS);
-        check(
-            metadata,
-            &key,
-            layers,
-            fits,
-            "a number of layers up to 4096",
-        )?;
+        let layers = layer_count(metadata)?;
         let layer = LayerSpec {
             mixer: Mixer::Attention,
             window: None,
@@ -288,6 +280,23 @@ impl Spec {
         let name = scoped.key("attention.value_length");
         check(metadata, &name, length, length == head_dim, &expected)
     }
+}
+
+/// How many layers the file says there are.
+///
+/// # Errors
+/// If it does not say so, or says more than any model has: nothing is made for a layer before its tensors are found.
+pub(in crate::arch) fn layer_count(metadata: &Metadata) -> Result<usize, ModelError> {
+    let layers = size(metadata, "block_count")?;
+    let (key, fits) = (metadata.scoped()?.key("block_count"), layers <= MAX_LAYERS);
+    check(
+        metadata,
+        &key,
+        layers,
+        fits,
+        "a number of layers up to 4096",
+    )?;
+    Ok(layers)
 }
 
 /// A key of the architecture that holds a positive number below 2^31.

@@ -73,6 +73,11 @@ fn map(path: &Path) -> Result<IndexMap<String, RawTensor>, FormatError> {
     safetensors::read(path, &storage)
 }
 
+/// Whether it is the bare name of a file on every system: one with a folder or a drive in it could lead outside.
+fn is_plain(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && !name.contains(['/', '\\', ':', '\0'])
+}
+
 /// The tensors that an index names, each in the file that it says.
 fn sharded(folder: &Path, index: &Path) -> Result<IndexMap<String, RawTensor>, FormatError> {
     let map_of = json::read(index, MAX_INDEX)?;
@@ -86,8 +91,7 @@ fn sharded(folder: &Path, index: &Path) -> Result<IndexMap<String, RawTensor>, F
     let entries = entries.ok_or_else(|| wrong("weight_map", "an object"))?;
     let mut shards: IndexMap<&str, IndexMap<String, RawTensor>> = IndexMap::new();
     for (name, file) in entries {
-        // A name with a folder in it could lead outside.
-        let file = file.as_str().filter(|file| !file.contains(['/', '\\']));
+        let file = file.as_str().filter(|file| is_plain(file));
         let file = file.ok_or_else(|| wrong(name, "the name of a file in the folder"))?;
         if !shards.contains_key(file) {
             shards.insert(file, map(&folder.join(file))?);

@@ -7,6 +7,8 @@ use std::path::Path;
 
 /// The most bytes of a configuration.
 const MAX_CONFIG: u64 = 16 << 20;
+/// The most bytes of all keys: one with dots repeats those that it lies in, so a small file could make many.
+const MAX_NAMES: usize = 4 << 20;
 
 /// Reads a JSON file of at most `limit` bytes.
 ///
@@ -105,15 +107,28 @@ pub(crate) fn metadata(path: &Path) -> Result<Metadata, FormatError> {
             found: "another JSON value".into(),
         });
     };
+    let mut names = MAX_NAMES;
     for (key, value) in entries {
-        insert(&mut metadata, key, value);
+        if insert(&mut metadata, key, value, &mut names).is_none() {
+            return Err(FormatError::TooMany {
+                file: path.into(),
+                reading: format!("the names inside `{key:.80}`"),
+                offset: 0,
+                claimed: MAX_NAMES as u64 + 1,
+                unit: "bytes and more",
+                possible: MAX_NAMES,
+            });
+        }
     }
     Ok(metadata)
 }
 
-fn insert(metadata: &mut Metadata, key: &str, json: &Json) {
+/// Inserts a value and what is inside it; `None` if their keys take more than `left` bytes.
+fn insert(metadata: &mut Metadata, key: &str, json: &Json, left: &mut usize) -> Option<()> {
+    *left = left.checked_sub(key.len())?;
     if let Some(value) = value(json) {
-        return metadata.insert(key, value);
+        metadata.insert(key, value);
+        return Some(());
     }
     match json {
         Json::Object(entries) => {
@@ -121,17 +136,18 @@ fn insert(metadata: &mut Metadata, key: &str, json: &Json) {
                 // How transformers 5 writes what JSON cannot say.
                 match (name.as_str(), value(entry)) {
                     ("__float__", Some(number)) => metadata.insert(key, number),
-                    _ => insert(metadata, &format!("{key}.{name}"), entry),
+                    _ => insert(metadata, &format!("{key}.{name}"), entry, left)?,
                 }
             }
         }
         Json::Array(elements) => {
             for (index, element) in elements.iter().enumerate() {
-                insert(metadata, &format!("{key}.{index}"), element);
+                insert(metadata, &format!("{key}.{index}"), element, left)?;
             }
         }
         _ => {}
     }
+    Some(())
 }
 
 /// A scalar, or a list of scalars of one kind.

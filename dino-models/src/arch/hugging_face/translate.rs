@@ -5,6 +5,7 @@ use super::inert::INERT;
 use super::tensors;
 use crate::ModelError;
 use crate::arch::Architecture;
+use crate::arch::spec::layer_count;
 use crate::format::{Folder, FormatError, FromValue, Metadata, ModelFile, Value, Weights};
 use crate::tokenizer::read_folder;
 use dino_core::{DType, Storage, Tensor};
@@ -207,6 +208,15 @@ pub(in crate::arch) fn translate(
     check_classes(&translation)?;
     for (name, meaning) in &description.keys {
         translation.key(name, meaning)?;
+    }
+    // Hooks make lists of one value a layer.
+    if translation
+        .metadata
+        .scoped()?
+        .value("block_count")
+        .is_some()
+    {
+        layer_count(&translation.metadata)?;
     }
     for hook in &description.hooks {
         hook(&mut translation)?;

@@ -12,7 +12,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Encoders and plans are [`dino_quant`](crate::dino_quant)'s, files [`dino_models`](crate::dino_models)'s; here they meet.
+//! Encoders and plans are [`dino_quant`]'s, files [`dino_models`]'s; here they meet.
 //! [`Calibrator`] runs a text through a model to find out which weights matter, [`read_imatrix`] takes what llama.cpp found
 //! out, and [`Sensitivity`] measures which tensors matter, for the best plan of a size.
 

@@ -15,7 +15,7 @@ use super::vocabulary::Vocabulary;
 use super::{TokenKind, TokenizerError, VocabularyData};
 
 /// What a [`WordPiece`](VocabularyData::word_piece) vocabulary does to a text before it cuts it, as `tokenizer.json`
-/// spells it out. GGUF files say nothing of it: see [`WordPieceOptions::of_vocabulary`].
+/// spells it out. GGUF files say nothing of it: they are taken from what its tokens look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WordPieceOptions {
     /// Remove control characters, and treat all white space alike.

@@ -1,11 +1,11 @@
 //! How much an engine takes on.
 
-use std::fs;
 use std::path::PathBuf;
 
 use dino_kernels::PAGE;
 
 use crate::Model;
+use crate::model::memory;
 
 /// How much an [`Engine`](crate::Engine) takes on; the default suits a machine that serves one model.
 ///
@@ -84,17 +84,7 @@ impl Limits {
 
 fn default_pages(most: usize, page: usize) -> usize {
     /// Where the system does not say what is free.
-    const UNKNOWN: usize = 4 << 30;
-    let free = available_memory().unwrap_or(UNKNOWN);
+    const UNKNOWN: u64 = 4 << 30;
+    let free = memory::available().unwrap_or(UNKNOWN) as usize;
     most.min(free / 4 / page)
-}
-
-/// Bytes that programs may still take, where the system tells (Linux).
-fn available_memory() -> Option<usize> {
-    let table = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = table
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kibibytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kibibytes.checked_mul(1024)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 /// Bytes that this process may still take: what the system has, or what the control group leaves where that is less.
 /// `None` where the system does not tell.
-pub(super) fn available() -> Option<u64> {
+pub(crate) fn available() -> Option<u64> {
     available_under(Path::new("/"))
 }
 

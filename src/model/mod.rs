@@ -4,7 +4,7 @@ mod builder;
 mod embed;
 mod fingerprint;
 mod loaded;
-mod memory;
+pub(crate) mod memory;
 mod placement;
 mod threads;
 mod warm_up;

@@ -3,7 +3,8 @@
 
 The adapters are random. `NAME/` is the folder that `peft` saves, `NAME.gguf` the same with the names and the order of rows that
 llama.cpp's converter writes. `NAME.f32` holds the logits of the last rows of the model's golden ids, little-endian f32
-`[ROWS, vocabulary]`.
+`[ROWS, vocabulary]`. `on/NAME` and `on/NAME.f32` are folder and logits of an adapter of every linear layer of the model
+`NAME` of tests/golden/tiny_architectures/.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import gguf
 import numpy as np
 import peft
 import torch
+from transformers import AutoModelForCausalLM
 
 from tiny_models import VARIANTS, gguf_name, permute, random_model, store
 
@@ -25,6 +27,33 @@ ADAPTERS = {
     "ranks": {"r": 2, "lora_alpha": 2, "target_modules": ["q_proj", "down_proj"], "use_rslora": True,
               "rank_pattern": {"down_proj": 3}, "alpha_pattern": {"q_proj": 5}},
 }
+
+# Layers that files store in one, transposed, or in another order of rows.
+ON = ["phi3", "gpt2", "gptneox", "granite", "qwen3", "cohere2", "falcon", "mistral"]
+
+
+def randomize(model, name):
+    generator = torch.Generator().manual_seed(sum(name.encode()))
+    with torch.no_grad():
+        for parameter_name, parameter in model.named_parameters():
+            if "lora_" in parameter_name:
+                noise = torch.randn(parameter.shape, generator=generator)
+                parameter.copy_(noise / parameter.shape[1] ** 0.5)
+
+
+def write_folder(model, ids, folder):
+    """What peft saves, and the last logits of `ids`."""
+    with torch.inference_mode():
+        logits = model(torch.tensor([ids])).logits[0].float().numpy()
+    model.save_pretrained(folder)
+    for extra in folder.glob("README*"):
+        extra.unlink()
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = None
+    if isinstance(config["target_modules"], list):
+        config["target_modules"].sort()
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2))
+    folder.with_name(folder.name + ".f32").write_bytes(logits[-ROWS:].astype("<f4").tobytes())
 
 
 def write_gguf(path, variant, model, name):
@@ -64,19 +93,17 @@ def main():
         base = random_model(variant, variant.vocabulary())
         store(variant, base)
         model = peft.get_peft_model(base, peft.LoraConfig(task_type="CAUSAL_LM", **settings)).eval()
-        generator = torch.Generator().manual_seed(sum(name.encode()))
-        with torch.no_grad():
-            for parameter_name, parameter in model.named_parameters():
-                if "lora_" in parameter_name:
-                    noise = torch.randn(parameter.shape, generator=generator)
-                    parameter.copy_(noise / parameter.shape[1] ** 0.5)
-        with torch.inference_mode():
-            logits = model(torch.tensor([golden["ids"]])).logits[0].numpy()
-        model.save_pretrained(folder / name)
-        for extra in (folder / name).glob("README*"):
-            extra.unlink()
+        randomize(model, name)
+        write_folder(model, golden["ids"], folder / name)
         write_gguf(folder / f"{name}.gguf", variant, model, name)
-        (folder / f"{name}.f32").write_bytes(logits[-ROWS:].astype("<f4").tobytes())
+    architectures = pathlib.Path("tests/golden/tiny_architectures")
+    known = {entry["name"]: entry for entry in json.loads((architectures / "index.json").read_text())}
+    for name in ON:
+        base = AutoModelForCausalLM.from_pretrained(architectures / name, dtype=torch.float32, attn_implementation="eager").eval()
+        config = peft.LoraConfig(task_type="CAUSAL_LM", r=2, lora_alpha=2, target_modules="all-linear")
+        model = peft.get_peft_model(base, config).eval()
+        randomize(model, name)
+        write_folder(model, known[name]["ids"], folder / "on" / name)
     print(f"{folder}: {sum(path.stat().st_size for path in folder.rglob('*') if path.is_file())} bytes")
 
 

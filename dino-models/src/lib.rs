@@ -41,7 +41,7 @@ mod residency;
 pub mod tokenizer;
 pub mod transformer;
 
-pub use adapter::Adapter;
+pub use adapter::{Adapter, AdapterBase};
 pub use arch::{Architecture, Registry};
 pub use batch::{Batch, Span, Wanted};
 pub use cache::{Cache, Saved, SavedError, SequenceId};

@@ -256,6 +256,7 @@ impl ModelBuilder {
             tokenizer,
             packed_cache,
             metadata: file.metadata,
+            registry: self.registry,
             compute,
             load_time: started.elapsed(),
         }))

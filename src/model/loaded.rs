@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dino_kernels::{Compute, Isa, KvTypes};
-use dino_models::format::{Metadata, ModelFile};
+use dino_models::format::Metadata;
 use dino_models::packed_file::PackedCache;
 use dino_models::tokenizer::Tokenizer;
-use dino_models::{Adapter, Cache, CausalLm, Config};
+use dino_models::{Adapter, AdapterBase, Cache, CausalLm, Config, Registry};
 
 use super::ModelBuilder;
 use super::embed::Pooling;
@@ -34,6 +34,7 @@ pub(super) struct Inner {
     pub(super) language_model: Box<dyn CausalLm>,
     pub(super) tokenizer: Arc<dyn Tokenizer>,
     pub(super) metadata: Metadata,
+    pub(super) registry: Registry,
     pub(super) compute: Compute,
     pub(super) kv_types: KvTypes,
     pub(super) pooling: Pooling,
@@ -135,7 +136,7 @@ impl Model {
         self.0.compute.kernels.isa()
     }
 
-    /// Reads a low-rank adapter (LoRA, a GGUF file) for this model; what it adds is multiplied by `scale`, usually 1.
+    /// Reads a low-rank adapter (LoRA) for this model: a folder of PEFT's, or a GGUF file. What it adds is multiplied by `scale`, usually 1.
     ///
     /// The model stays as it is: each [`Request`](crate::Request) says which adapter it runs with, and an
     /// [`Engine`](crate::Engine) runs requests with different ones in one pass. [`Adapter::sum`] makes one of several.
@@ -143,11 +144,13 @@ impl Model {
     /// # Errors
     /// If the file cannot be read, or does not go with this model.
     pub fn adapter(&self, path: impl AsRef<Path>, scale: f32) -> Result<Arc<Adapter>> {
-        let file = ModelFile::open(path)?;
-        let architecture = self.metadata().architecture()?;
-        let (model, compute) = (self.language_model(), self.compute());
-        let adapter = Adapter::read(&file, architecture, model, compute, scale)?;
-        Ok(Arc::new(adapter))
+        let base = AdapterBase {
+            metadata: self.metadata(),
+            model: self.language_model(),
+            registry: &self.0.registry,
+            compute: self.compute(),
+        };
+        Ok(Arc::new(Adapter::open(path, &base, scale)?))
     }
 
     /// What became of the packed file; see [`ModelBuilder::packed_cache`].

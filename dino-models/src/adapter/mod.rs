@@ -4,8 +4,14 @@
 //! base stays as it is, quantized and shared; each span of a [`Batch`](crate::Batch) has the adapter that it wants, so
 //! that requests with different ones, and with none, run in one pass.
 
-mod file;
+mod builder;
+mod gguf;
+mod peft;
+mod peft_config;
 
+use crate::arch::Registry;
+use crate::format::{Metadata, ModelFile};
+use crate::{CausalLm, ModelError};
 use dino_kernels::ops::{self, LinearInput};
 use dino_kernels::{Compute, PackedWeight};
 use hashbrown::HashMap;
@@ -16,13 +22,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What one or several adapters add to the linear layers of a model.
 ///
-/// Made by [`Adapter::read`] for one model, and shared by all that use it.
+/// Made by [`Adapter::open`] for one model, and shared by all that use it.
 #[derive(Debug)]
 pub struct Adapter {
     id: u64,
     file: PathBuf,
     /// By the name of the weight that they add to.
     layers: HashMap<String, Vec<Arc<LowRank>>>,
+}
+
+/// The model that an adapter is read for.
+pub struct AdapterBase<'a> {
+    /// What its file says.
+    pub metadata: &'a Metadata,
+    /// Its linear layers.
+    pub model: &'a dyn CausalLm,
+    /// Knows what Hugging Face calls them.
+    pub registry: &'a Registry,
+    /// What it is run with.
+    pub compute: &'a Compute,
 }
 
 /// What is added to one linear layer: `B A x`, the scale in `B`.
@@ -41,6 +59,25 @@ impl Adapter {
     fn new(file: PathBuf, layers: HashMap<String, Vec<Arc<LowRank>>>) -> Self {
         let id = COUNT.fetch_add(1, Ordering::Relaxed);
         Self { id, file, layers }
+    }
+
+    /// Reads the adapter at `path` for a model: a GGUF file, or a folder of PEFT's with `adapter_config.json` and
+    /// `adapter_model.safetensors`. What it adds is multiplied by `scale`, 1 being what it was trained for.
+    ///
+    /// # Errors
+    /// [`ModelError::Adapter`] if it is no adapter, is one of another architecture, or changes a layer that the model does
+    /// not have or that cannot be adapted; [`ModelError::Unsupported`] if it is more than a low-rank adapter (`use_dora`,
+    /// `modules_to_save`, …); if tensors are missing or of wrong shapes.
+    pub fn open(
+        path: impl AsRef<Path>,
+        base: &AdapterBase<'_>,
+        scale: f32,
+    ) -> Result<Self, ModelError> {
+        let path = path.as_ref();
+        match peft::find(path) {
+            Some(folder) => peft::read(&folder, base, scale),
+            None => gguf::read(&ModelFile::open(path)?, base, scale),
+        }
     }
 
     /// An adapter that adds what all of `adapters` add; they share their weights with it.

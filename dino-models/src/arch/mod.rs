@@ -49,6 +49,7 @@ pub use glm4::Glm4;
 pub use gpt_neox::GptNeoX;
 pub use gpt2::Gpt2;
 pub use granite::{Granite, GraniteMoe};
+pub(crate) use hugging_face::LinearRows;
 pub use hugging_face::{
     Change, FolderConfig, HuggingFace, RowOrder, Translation, Windows, interleave_keys,
     interleave_queries,

@@ -1,6 +1,6 @@
 //! The architectures that a loader knows.
 
-use super::{self as arch, Architecture, Loader, hugging_face};
+use super::{self as arch, Architecture, HuggingFace, Loader, hugging_face};
 use crate::encoder::ENCODERS;
 use crate::format::{Folder, ModelFile};
 use crate::{CausalLm, ModelError};
@@ -102,6 +102,19 @@ impl Registry {
             found,
             known: self.model_types(),
         })
+    }
+
+    /// What Hugging Face folders of models of this architecture look like; empty if it is unknown or comes in GGUF files
+    /// alone.
+    pub fn descriptions(&self, architecture: &str) -> Vec<HuggingFace> {
+        let mut known = self.architectures.iter().rev();
+        let Some(found) = known.find(|known| known.names().contains(&architecture)) else {
+            return Vec::new();
+        };
+        let first = found.names().first().copied();
+        let mut descriptions = found.hugging_face();
+        descriptions.retain(|described| described.architecture.or(first) == Some(architecture));
+        descriptions
     }
 
     /// The `model_type`s of Hugging Face folders that are known, sorted.

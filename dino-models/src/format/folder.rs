@@ -2,7 +2,6 @@
 
 use super::safetensors::{self, RawTensor};
 use super::{FormatError, Metadata, json};
-use dino_core::Storage;
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
 
@@ -50,7 +49,7 @@ impl Folder {
             let tensors = sharded(&path, &index)?;
             (index, tensors)
         } else if single.is_file() {
-            let tensors = map(&single)?;
+            let tensors = safetensors::open(&single)?;
             (single, tensors)
         } else {
             return Err(FormatError::Lacking {
@@ -66,11 +65,6 @@ impl Folder {
             weights_file,
         })
     }
-}
-
-fn map(path: &Path) -> Result<IndexMap<String, RawTensor>, FormatError> {
-    let storage = Storage::map(path).map_err(FormatError::Open)?;
-    safetensors::read(path, &storage)
 }
 
 /// Whether it is the bare name of a file on every system: one with a folder or a drive in it could lead outside.
@@ -94,7 +88,7 @@ fn sharded(folder: &Path, index: &Path) -> Result<IndexMap<String, RawTensor>, F
         let file = file.as_str().filter(|file| is_plain(file));
         let file = file.ok_or_else(|| wrong(name, "the name of a file in the folder"))?;
         if !shards.contains_key(file) {
-            shards.insert(file, map(&folder.join(file))?);
+            shards.insert(file, safetensors::open(&folder.join(file))?);
         }
     }
     let mut tensors = IndexMap::with_capacity(entries.len());

@@ -33,6 +33,15 @@ pub(crate) enum RawTensor {
     },
 }
 
+/// The tensors of the file `path`, which is mapped, in the order of its header.
+///
+/// # Errors
+/// If it cannot be mapped; as those of [`read`].
+pub(crate) fn open(path: &Path) -> Result<IndexMap<String, RawTensor>, FormatError> {
+    let storage = Storage::map(path).map_err(FormatError::Open)?;
+    read(path, &storage)
+}
+
 /// The tensors of the file `path`, whose bytes are `storage`, in the order of its header. They share its bytes.
 ///
 /// # Errors

@@ -28,7 +28,7 @@ use indexmap::IndexMap;
 pub struct HuggingFace {
     pub(super) model_types: Vec<&'static str>,
     pub(super) classes: Vec<&'static str>,
-    pub(super) architecture: Option<&'static str>,
+    pub(in crate::arch) architecture: Option<&'static str>,
     pub(super) nested: Option<&'static str>,
     pub(super) defaults: Vec<(&'static str, Value)>,
     pub(super) keys: IndexMap<&'static str, Key>,

@@ -6,6 +6,7 @@
 //! configuration that the description does not know, and a tensor that the model does not use, are errors that name
 //! them.
 
+mod adapted;
 mod change;
 mod describe;
 mod inert;
@@ -14,6 +15,7 @@ mod tensors;
 mod translate;
 mod windows;
 
+pub(crate) use adapted::LinearRows;
 pub use change::{Change, RowOrder, interleave_keys, interleave_queries};
 pub use describe::HuggingFace;
 pub use translate::{FolderConfig, Translation};

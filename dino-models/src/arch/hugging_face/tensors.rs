@@ -1,7 +1,7 @@
 //! The folder's tensors under the model's names.
 
-use super::Translation;
 use super::describe::Target;
+use super::{HuggingFace, Translation};
 use crate::ModelError;
 use crate::format::{
     Folder, FormatError, Join, Metadata, Origins, Step, Weights, fill, joined_shape, pattern,
@@ -51,14 +51,11 @@ fn gather(
     folder: &Folder,
     translation: &Translation<'_>,
 ) -> Result<IndexMap<String, Gathered>, ModelError> {
-    let prefixes = prefixes(folder, translation);
+    let description = translation.description;
+    let called = description.prefixed(folder.tensors.keys().map(String::as_str));
     let mut gathered: IndexMap<String, Gathered> = IndexMap::new();
-    for (name, raw) in &folder.tensors {
-        let renamed = prefixes
-            .iter()
-            .find_map(|(theirs, ours)| Some(format!("{ours}{}", name.strip_prefix(theirs)?)));
-        let called = renamed.as_deref().unwrap_or(name);
-        let Some((targets, end, numbers)) = find(translation, called) else {
+    for ((name, raw), called) in folder.tensors.iter().zip(&called) {
+        let Some((targets, end, numbers)) = find(description, called) else {
             // Nothing here asks for it: under its own name the loader will say so.
             let tensor = raw.readable(&folder.weights_file, name)?;
             let gathered = gathered.entry(name.clone()).or_default();
@@ -78,9 +75,11 @@ fn gather(
 }
 
 /// The starts of names that are to be replaced. An empty one is put before every name, where no name has it.
-fn prefixes(folder: &Folder, translation: &Translation<'_>) -> Vec<(&'static str, &'static str)> {
-    let has = |start: &str| folder.tensors.keys().any(|name| name.starts_with(start));
-    let all = translation.description.prefixes.iter().copied();
+pub(super) fn prefixes(
+    description: &HuggingFace,
+    has: impl Fn(&str) -> bool,
+) -> Vec<(&'static str, &'static str)> {
+    let all = description.prefixes.iter().copied();
     let (base, renamed): (Vec<_>, Vec<_>) = all.partition(|(theirs, _)| theirs.is_empty());
     let renamed: Vec<_> = renamed
         .into_iter()
@@ -93,11 +92,11 @@ fn prefixes(folder: &Folder, translation: &Translation<'_>) -> Vec<(&'static str
 }
 
 /// The rule for the tensor `name`: its targets, the end that they keep, and the numbers in the name.
-fn find<'a>(
-    translation: &'a Translation<'_>,
+pub(super) fn find<'a>(
+    description: &'a HuggingFace,
     name: &'a str,
 ) -> Option<(&'a [Target], &'a str, Vec<usize>)> {
-    let rules = &translation.description.tensors;
+    let rules = &description.tensors;
     let (whole, numbers) = pattern(name)?;
     if let Some(targets) = rules.get(whole.as_str()) {
         return Some((targets, "", numbers));
@@ -140,7 +139,7 @@ fn add(
 }
 
 /// The rows of run `part.0` of `part.1` equal ones.
-fn run_of_rows(shape: &mut [usize], part: (usize, usize)) -> Step {
+pub(super) fn run_of_rows(shape: &mut [usize], part: (usize, usize)) -> Step {
     let axis = row_axis(shape);
     let rows = shape.get(axis).copied().unwrap_or(0);
     let (index, of) = part;

@@ -7,12 +7,12 @@ use dino_kernels::{Compute, Isa, Kernels, ThreadPool};
 use dino_models::ModelError;
 use dino_models::arch::{Loader, LoaderOptions};
 use dino_models::encoder::build_encoder;
-use dino_models::encoder::{Encoder, Pooling as Rows};
+use dino_models::encoder::{Encoder, Pool, Pooling};
 use dino_models::format::ModelFile;
 use dino_models::tokenizer::{EncodeOptions, Tokenizer, VocabularyTokenizer};
 use ndarray::{Axis, Slice};
 
-use crate::{Pooling, Result};
+use crate::Result;
 
 /// Makes vectors of texts with an encoder, such as BERT. [`Model::embed`](crate::Model::embed) makes them with a language
 /// model.
@@ -32,7 +32,7 @@ pub struct Embedder {
     encoder: Box<dyn Encoder>,
     tokenizer: VocabularyTokenizer,
     compute: Compute,
-    pooling: Rows,
+    pooling: Pooling,
     normalize: bool,
     truncate: bool,
 }
@@ -108,13 +108,11 @@ impl EmbedderBuilder {
             ..LoaderOptions::default()
         };
         let encoder = build_encoder(&mut Loader::new(&file, &compute, options))?;
-        let asked = self.pooling.map(|pooling| match pooling {
-            Pooling::Mean => Rows::Mean,
-            Pooling::First => Rows::First,
-            Pooling::Last => Rows::Last,
-        });
         Ok(Embedder {
-            pooling: asked.or(encoder.config().pooling).unwrap_or(Rows::Mean),
+            pooling: self
+                .pooling
+                .or(encoder.config().pooling)
+                .unwrap_or_default(),
             tokenizer: VocabularyTokenizer::from_metadata(&file.metadata)?,
             encoder,
             compute,
@@ -203,14 +201,12 @@ impl Embedder {
             let mut start = 0;
             for text in pass {
                 let rows = Slice::from(start..start + text.len());
-                let mut vector = self
-                    .pooling
-                    .apply(features.slice_axis(Axis(0), rows))
-                    .to_vec();
-                if self.normalize {
-                    normalize(&mut vector);
-                }
-                vectors.push(vector);
+                let mut pool = Pool::new(self.pooling, self.dimensions());
+                pool.push(features.slice_axis(Axis(0), rows));
+                vectors.push(match self.normalize {
+                    true => pool.unit(),
+                    false => pool.features(),
+                });
                 start += text.len();
             }
         }
@@ -227,14 +223,5 @@ impl fmt::Debug for Embedder {
             .field("normalize", &self.normalize)
             .field("truncate", &self.truncate)
             .finish_non_exhaustive()
-    }
-}
-
-/// Makes a vector as long as 1; one of zeros stays.
-fn normalize(vector: &mut [f32]) {
-    let length = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
-    if length > 0.0 {
-        let factor = length.sqrt().recip() as f32;
-        vector.iter_mut().for_each(|x| *x *= factor);
     }
 }

@@ -76,7 +76,7 @@ pub use generator::{
 };
 #[cfg(feature = "grammar")]
 pub use grammar::{Constraint, Grammar, GrammarCompiler, GrammarError};
-pub use model::{Embedding, Model, ModelBuilder, Pooling, Threads};
+pub use model::{Embedding, Model, ModelBuilder, Threads};
 pub use sampling::{
     LogitsProcessor, ProcessorError, SampledToken, Sampler, SamplingError, SamplingParams,
     TokenContext, TokenLogprob,
@@ -86,6 +86,7 @@ pub use stop::StopMatcher;
 pub use dino_core::DType;
 pub use dino_kernels::{Isa, KvType};
 pub use dino_models::arch::{Architecture, LoadProgress};
+pub use dino_models::encoder::Pooling;
 pub use dino_models::tokenizer::{EncodeOptions, Tokenizer};
 pub use dino_models::{Adapter, Config, ModelError, Residency};
 pub use {dino_core, dino_kernels, dino_models, dino_quant};

@@ -58,6 +58,10 @@ fn vectors_are_those_of_transformers() {
             }
             means.push(mean.vector);
         }
+        // Together they are what they are alone, to the bit.
+        let texts = golden.cases.iter().map(|case| case.text.as_str());
+        let together = model.embed_batch(texts).unwrap();
+        assert!(together.iter().map(|text| &text.vector).eq(&means));
         for (a, row) in means.iter().zip(&golden.cosines) {
             for (b, expected) in means.iter().zip(row) {
                 let found = cosine(a, b);

@@ -8,13 +8,13 @@ use std::time::Instant;
 use dino_core::{Observe, Requantize};
 use dino_kernels::{Compute, Isa, Kernels, KvType, KvTypes, ThreadPool};
 use dino_models::arch::{Architecture, LoadProgress, Loader, LoaderOptions, Registry};
+use dino_models::encoder::Pooling;
 use dino_models::format::ModelFile;
 use dino_models::packed_file::PackedCache;
 use dino_models::tokenizer::{Tokenizer, VocabularyTokenizer};
 use dino_models::{CausalLm, Config, Residency};
 
 use super::Model;
-use super::embed::Pooling;
 use super::loaded::Inner;
 use super::placement::{context_length, place};
 use super::threads::Threads;
@@ -226,7 +226,7 @@ impl ModelBuilder {
             packed_cache: placement.packed_cache,
             ..self.options.clone()
         };
-        let pooling = Pooling::of(&file.metadata)?;
+        let pooling = Pooling::read(&file.metadata)?.unwrap_or_default();
         let mut loader = Loader::new(&file, &compute, options);
         let (language_model, tokenizer) = self.read(&file, &mut loader)?;
         let packed_cache = check_packed(loader.finish_packed(), placement.residency)?;

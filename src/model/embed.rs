@@ -1,24 +1,11 @@
 //! Texts as vectors.
 
-use dino_models::format::{FormatError, Metadata};
-use dino_models::{Batch, Scratch, Wanted};
-use ndarray::{ArrayView2, Axis, Slice};
+use dino_models::encoder::{Pool, Pooling};
+use dino_models::{Batch, Cache, ModelError, Scratch, SequenceId, Wanted};
+use ndarray::{Axis, Slice};
 
 use super::Model;
 use crate::{Error, Prompt, Result};
-
-/// Which rows of a text make its vector.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Pooling {
-    /// The mean of all.
-    #[default]
-    Mean,
-    /// The first one's, which encoders train for it (CLS).
-    First,
-    /// The last one's, which has seen the whole text.
-    Last,
-}
 
 /// A text as a vector.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,16 +16,13 @@ pub struct Embedding {
     pub tokens: usize,
 }
 
-impl Pooling {
-    /// What the file asks for (`ARCHITECTURE.pooling_type`), else the mean.
-    pub(super) fn of(metadata: &Metadata) -> Result<Self, FormatError> {
-        let stated = metadata.scoped()?.maybe::<u32>("pooling_type")?;
-        Ok(match stated {
-            Some(2) => Self::First,
-            Some(3) => Self::Last,
-            _ => Self::Mean,
-        })
-    }
+/// A text on its way through the model.
+struct Text {
+    tokens: Vec<u32>,
+    /// While it runs.
+    sequence: Option<SequenceId>,
+    seen: usize,
+    pool: Pool,
 }
 
 impl Model {
@@ -46,8 +30,8 @@ impl Model {
     /// A model made for generation gives usable, not excellent ones.
     ///
     /// # Errors
-    /// [`Error::EmptyPrompt`]; [`ModelError::ContextOverflow`](dino_models::ModelError::ContextOverflow);
-    /// [`ModelError::NoHidden`](dino_models::ModelError::NoHidden) if the architecture gives logits alone.
+    /// [`Error::EmptyPrompt`]; [`ModelError::ContextOverflow`];
+    /// [`ModelError::NoHidden`] if the architecture gives logits alone.
     pub fn embed(&self, text: impl Into<Prompt>) -> Result<Embedding> {
         self.embed_pooled(text, self.pooling())
     }
@@ -57,50 +41,102 @@ impl Model {
     /// # Errors
     /// As those of [`Self::embed`].
     pub fn embed_pooled(&self, text: impl Into<Prompt>, pooling: Pooling) -> Result<Embedding> {
-        let tokens = text.into().into_tokens(&**self.tokenizer())?;
+        let mut vectors = self.embed_batch_pooled([text], pooling)?;
+        vectors.pop().ok_or(Error::EmptyPrompt)
+    }
+
+    /// The vectors of many texts, in their order, each the same as alone: several texts, or pieces of them, share each
+    /// pass of the model.
+    ///
+    /// # Errors
+    /// As those of [`Self::embed`], for the first text that cannot be read.
+    pub fn embed_batch<P: Into<Prompt>>(
+        &self,
+        texts: impl IntoIterator<Item = P>,
+    ) -> Result<Vec<Embedding>> {
+        self.embed_batch_pooled(texts, self.pooling())
+    }
+
+    /// As [`Self::embed_batch`], pooled as the caller asks.
+    ///
+    /// # Errors
+    /// As those of [`Self::embed_batch`].
+    pub fn embed_batch_pooled<P: Into<Prompt>>(
+        &self,
+        texts: impl IntoIterator<Item = P>,
+        pooling: Pooling,
+    ) -> Result<Vec<Embedding>> {
+        let texts = texts.into_iter().map(|text| {
+            let tokens = self.tokens_to_embed(text.into())?;
+            Ok(Text {
+                tokens,
+                sequence: None,
+                seen: 0,
+                pool: Pool::new(pooling, self.config().hidden),
+            })
+        });
+        let mut texts = texts.collect::<Result<Vec<_>>>()?;
+        let (mut cache, mut batch, mut scratch) =
+            (self.new_cache(), Batch::default(), Scratch::new());
+        let mut rest = texts.as_mut_slice();
+        while !rest.is_empty() {
+            let taken = self.embed_some(rest, &mut cache, (&mut batch, &mut scratch))?;
+            rest = &mut rest[taken..];
+        }
+        Ok(texts.into_iter().map(Embedding::from).collect())
+    }
+
+    fn tokens_to_embed(&self, text: Prompt) -> Result<Vec<u32>> {
+        let tokens = text.into_tokens(&**self.tokenizer())?;
         if tokens.is_empty() {
             return Err(Error::EmptyPrompt);
         }
-        let limit = self.context_length();
-        if tokens.len() > limit {
-            let needed = tokens.len();
-            return Err(dino_models::ModelError::ContextOverflow { needed, limit }.into());
+        let (needed, limit) = (tokens.len(), self.context_length());
+        if needed > limit {
+            return Err(ModelError::ContextOverflow { needed, limit }.into());
         }
-        let mut sum = vec![0.0; self.config().hidden];
-        let mut cache = self.new_cache();
-        let sequence = cache.add();
-        let (mut batch, mut scratch) = (Batch::default(), Scratch::new());
-        for (index, chunk) in tokens.chunks(self.prompt_chunk()).enumerate() {
-            batch.clear();
-            batch.push(sequence, chunk, Wanted::All);
-            let rows =
-                self.language_model()
-                    .hidden(self.compute(), &batch, &mut cache, &mut scratch)?;
-            pool(&mut sum, rows, pooling, index == 0);
+        Ok(tokens)
+    }
+
+    /// Runs as much of the first of `texts` as one pass takes, and says how many of them are done.
+    fn embed_some(
+        &self,
+        texts: &mut [Text],
+        cache: &mut Cache,
+        (batch, scratch): (&mut Batch, &mut Scratch),
+    ) -> Result<usize> {
+        batch.clear();
+        let mut room = self.prompt_chunk();
+        for text in &mut *texts {
+            let unseen = &text.tokens[text.seen..];
+            let piece = &unseen[..unseen.len().min(room)];
+            let sequence = *text.sequence.get_or_insert_with(|| cache.add());
+            batch.push(sequence, piece, Wanted::All);
+            room -= piece.len();
+            if room == 0 {
+                break;
+            }
         }
-        let length = sum.iter().map(|value| value * value).sum::<f64>().sqrt();
-        let scale = if length > 0.0 { length.recip() } else { 0.0 };
-        Ok(Embedding {
-            vector: sum.iter().map(|value| (value * scale) as f32).collect(),
-            tokens: tokens.len(),
-        })
+        let rows = (self.language_model()).hidden(self.compute(), batch, cache, scratch)?;
+        let mut done = 0;
+        for (span, text) in batch.spans().iter().zip(texts) {
+            text.seen += span.rows.len();
+            let rows = rows.slice_axis(Axis(0), Slice::from(span.rows.clone()));
+            text.pool.push(rows);
+            if text.seen == text.tokens.len() {
+                cache.remove(span.sequence);
+                done += 1;
+            }
+        }
+        Ok(done)
     }
 }
 
-/// Adds what `rows`, `[tokens, hidden]`, have for the vector. Its length does not matter yet.
-fn pool(sum: &mut [f64], rows: ArrayView2<'_, f32>, pooling: Pooling, is_first: bool) {
-    let used = match pooling {
-        Pooling::Mean => rows,
-        Pooling::First if is_first => rows.slice_axis_move(Axis(0), Slice::from(..1)),
-        Pooling::First => return,
-        Pooling::Last => {
-            sum.fill(0.0);
-            rows.slice_axis_move(Axis(0), Slice::from(-1..))
-        }
-    };
-    for row in used.rows() {
-        for (sum, value) in sum.iter_mut().zip(row) {
-            *sum += f64::from(*value);
+impl From<Text> for Embedding {
+    fn from(text: Text) -> Self {
+        Self {
+            vector: text.pool.unit(),
+            tokens: text.tokens.len(),
         }
     }
 }

@@ -12,8 +12,8 @@ use dino_models::tokenizer::Tokenizer;
 use dino_models::{Adapter, AdapterBase, Cache, CausalLm, Config, Registry};
 
 use super::ModelBuilder;
-use super::embed::Pooling;
 use crate::{ChatTemplate, Error, Result, SamplingParams};
+use dino_models::encoder::Pooling;
 
 /// A model in memory: weights, tokenizer, threads.
 ///

@@ -10,6 +10,6 @@ mod threads;
 mod warm_up;
 
 pub use builder::ModelBuilder;
-pub use embed::{Embedding, Pooling};
+pub use embed::Embedding;
 pub use loaded::Model;
 pub use threads::Threads;

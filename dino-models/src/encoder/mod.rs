@@ -10,7 +10,7 @@ mod pooling;
 
 pub use bert::{Bert, BertSpec};
 pub use contract::{Encoder, EncoderConfig};
-pub use pooling::Pooling;
+pub use pooling::{Pool, Pooling};
 
 use crate::ModelError;
 use crate::arch::Loader;

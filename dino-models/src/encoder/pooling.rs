@@ -2,13 +2,13 @@
 
 use crate::ModelError;
 use crate::format::Metadata;
-use ndarray::{Array1, ArrayView2, Axis};
+use ndarray::{ArrayView2, Axis, Slice};
 
 /// How the features of a text are made from those of its tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Pooling {
     /// Their mean.
+    #[default]
     Mean,
     /// Those of the first token, which encoders put there for this (CLS).
     First,
@@ -36,18 +36,94 @@ impl Pooling {
             }),
         }
     }
+}
 
-    /// The features of a text, `[hidden]`, from those of its tokens, `[tokens, hidden]`; zeros if it has none.
-    pub fn apply(self, tokens: ArrayView2<'_, f32>) -> Array1<f32> {
-        let row = |row: Option<ndarray::ArrayView1<'_, f32>>| {
-            row.map_or_else(|| Array1::zeros(tokens.ncols()), |row| row.to_owned())
-        };
-        match self {
-            Self::Mean => tokens
-                .mean_axis(Axis(0))
-                .unwrap_or_else(|| Array1::zeros(tokens.ncols())),
-            Self::First => row(tokens.rows().into_iter().next()),
-            Self::Last => row(tokens.rows().into_iter().next_back()),
+/// The features of one text while those of its tokens come in.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    pooling: Pooling,
+    sum: Vec<f64>,
+    tokens: usize,
+}
+
+impl Pool {
+    /// Of a text with `hidden` features whose tokens have not come yet.
+    pub fn new(pooling: Pooling, hidden: usize) -> Self {
+        Self {
+            pooling,
+            sum: vec![0.0; hidden],
+            tokens: 0,
         }
+    }
+
+    /// Takes the features of the text's next tokens, `[tokens, hidden]`.
+    pub fn push(&mut self, rows: ArrayView2<'_, f32>) {
+        if rows.is_empty() {
+            return;
+        }
+        let used = match self.pooling {
+            Pooling::Mean => rows,
+            Pooling::First if self.tokens == 0 => rows.slice_axis_move(Axis(0), Slice::from(..1)),
+            Pooling::First => return,
+            Pooling::Last => {
+                self.sum.fill(0.0);
+                rows.slice_axis_move(Axis(0), Slice::from(-1..))
+            }
+        };
+        self.tokens += rows.nrows();
+        for row in used.rows() {
+            for (sum, value) in self.sum.iter_mut().zip(row) {
+                *sum += f64::from(*value);
+            }
+        }
+    }
+
+    /// The features of the text, `[hidden]`; zeros if it has no token.
+    pub fn features(&self) -> Vec<f32> {
+        let count = match self.pooling {
+            Pooling::Mean => self.tokens.max(1),
+            Pooling::First | Pooling::Last => 1,
+        };
+        self.scaled((count as f64).recip())
+    }
+
+    /// The features as a vector of length 1; zeros stay.
+    pub fn unit(&self) -> Vec<f32> {
+        let length = self.sum.iter().map(|value| value * value).sum::<f64>();
+        let length = length.sqrt();
+        self.scaled(if length > 0.0 { length.recip() } else { 0.0 })
+    }
+
+    fn scaled(&self, scale: f64) -> Vec<f32> {
+        let scaled = self.sum.iter().map(|value| (value * scale) as f32);
+        scaled.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn tokens_may_come_in_pieces() {
+        let rows = array![[3.0, 0.0], [1.0, 2.0], [2.0, 4.0_f32]];
+        for (pooling, expected) in [
+            (Pooling::Mean, [2.0, 2.0]),
+            (Pooling::First, [3.0, 0.0]),
+            (Pooling::Last, [2.0, 4.0]),
+        ] {
+            for cut in 0..=3 {
+                let (mut pool, (first, rest)) =
+                    (Pool::new(pooling, 2), rows.view().split_at(Axis(0), cut));
+                pool.push(first);
+                pool.push(rest);
+                assert_eq!(pool.features(), expected, "{pooling:?} {cut}");
+                let length: f32 = pool.unit().iter().map(|x| x * x).sum();
+                assert!((length - 1.0).abs() < 1e-6);
+            }
+        }
+        assert_eq!(Pool::new(Pooling::Mean, 2).features(), [0.0; 2]);
+        assert_eq!(Pool::new(Pooling::Mean, 2).unit(), [0.0; 2]);
     }
 }

@@ -235,23 +235,15 @@ fn print_as_it_comes(mut stream: TokenStream) -> Result<Completion, Box<dyn Erro
 
 fn report(model: &Model, completion: &Completion) {
     let (usage, stats) = (&completion.usage, &completion.stats);
-    let megabytes = stats
-        .peak_memory
-        .map(|bytes| format!(", at most {} MB in memory", bytes / 1_000_000));
     eprintln!(
-        "prompt: {} tokens, {:.1} tokens/s; answer: {} tokens, {:.1} tokens/s, the first after {:.2} s",
-        usage.prompt_tokens,
-        stats.prompt_tokens_per_second,
-        usage.completion_tokens,
-        stats.decode_tokens_per_second,
-        stats.time_to_first_token.as_secs_f64(),
+        "{} + {} tokens: {stats}",
+        usage.prompt_tokens, usage.completion_tokens
     );
     eprintln!(
-        "loaded in {:.2} s, {} threads, {}{}; seed {}",
+        "loaded in {:.2} s, {} threads, {}; seed {}",
         stats.load_time.as_secs_f64(),
         model.threads(),
         model.isa(),
-        megabytes.unwrap_or_default(),
         completion.seed,
     );
 }

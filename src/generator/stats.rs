@@ -1,5 +1,6 @@
 //! How fast a generation was.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -76,6 +77,34 @@ impl Stats {
     }
 }
 
+/// What people ask first, in one line: `first token after 0.04 s; prompt 138.7 tokens/s, answer 56.1 tokens/s; …`. What
+/// is not known or did not happen is left out.
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "first token after {:.2} s; prompt {:.1} tokens/s, answer {:.1} tokens/s",
+            self.time_to_first_token.as_secs_f64(),
+            self.prompt_tokens_per_second,
+            self.decode_tokens_per_second,
+        )?;
+        if self.cached_tokens > 0 {
+            write!(f, "; {} tokens remembered", self.cached_tokens)?;
+        }
+        if self.drafted_tokens > 0 {
+            let (right, all) = (self.accepted_tokens, self.drafted_tokens);
+            write!(f, "; {right} of {all} guesses right")?;
+        }
+        if let Some(joules) = self.energy {
+            write!(f, "; {joules:.1} J")?;
+        }
+        if let Some(bytes) = self.peak_memory {
+            write!(f, "; at most {} MB in memory", bytes / 1_000_000)?;
+        }
+        Ok(())
+    }
+}
+
 fn rate(tokens: usize, time: Duration) -> f64 {
     if time.is_zero() {
         return 0.0;
@@ -125,6 +154,24 @@ mod tests {
             (none.prompt_tokens_per_second, none.decode_tokens_per_second),
             (0.0, 0.0)
         );
+    }
+
+    #[test]
+    fn a_line_leaves_out_what_is_not_known() {
+        let mut stats = Stats {
+            time_to_first_token: Duration::from_millis(40),
+            prompt_tokens_per_second: 138.66,
+            decode_tokens_per_second: 56.0,
+            ..Stats::default()
+        };
+        let short = "first token after 0.04 s; prompt 138.7 tokens/s, answer 56.0 tokens/s";
+        assert_eq!(stats.to_string(), short);
+        stats.cached_tokens = 39;
+        (stats.accepted_tokens, stats.drafted_tokens) = (3, 8);
+        stats.energy = Some(1.25);
+        stats.peak_memory = Some(98_500_000);
+        let rest = "; 39 tokens remembered; 3 of 8 guesses right; 1.2 J; at most 98 MB in memory";
+        assert_eq!(stats.to_string(), format!("{short}{rest}"));
     }
 
     #[cfg(target_os = "linux")]

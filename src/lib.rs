@@ -61,8 +61,8 @@ mod stop;
 pub use cancel::CancelToken;
 pub use chat::{
     ChatSession, ChatStream, ChatTemplate, Content, Message, OutputDelta, OutputFormat,
-    OutputParser, ParsedOutput, ReasoningMarkers, RenderInput, Role, TemplateError, ToolCall,
-    ToolCallFormat,
+    OutputParser, ParsedOutput, ReasoningMarkers, RenderInput, RenderedPrompt, Role, TemplateError,
+    ToolCall, ToolCallFormat,
 };
 pub use embedder::{Embedder, EmbedderBuilder};
 pub use engine::{

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use dino_llm::{ChatTemplate, Message, RenderInput, TemplateError};
+use dino_llm::{ChatTemplate, Message, RenderInput, RenderedPrompt, TemplateError};
 use serde_json::{Map, Value as Json};
 
-fn render(source: &str) -> Result<String, TemplateError> {
+fn render(source: &str) -> Result<RenderedPrompt, TemplateError> {
     ChatTemplate::new(source)?.render(&RenderInput::default())
 }
 

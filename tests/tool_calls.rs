@@ -289,7 +289,9 @@ fn rendered_answer(template: &ChatTemplate, answer: &Message, end: &str) -> Stri
     let question = Message::user("Weather?");
     let prompt = render(std::slice::from_ref(&question), true);
     let whole = render(&[question, answer.clone()], false);
-    let answer = whole.strip_prefix(&prompt).expect("the prompt comes first");
+    let answer = whole
+        .strip_prefix(prompt.as_str())
+        .expect("the prompt comes first");
     answer
         .trim_end()
         .strip_suffix(end)

@@ -3,6 +3,7 @@
 mod jinja;
 mod message;
 mod output;
+mod rendered;
 mod session;
 mod template;
 mod tool_prompt;
@@ -13,5 +14,6 @@ pub use output::{
     OutputDelta, OutputFormat, OutputParser, ParsedOutput, ReasoningMarkers, ToolCall,
     ToolCallFormat,
 };
+pub use rendered::RenderedPrompt;
 pub use session::{ChatSession, ChatStream};
 pub use template::{ChatTemplate, RenderInput};

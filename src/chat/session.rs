@@ -4,7 +4,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{ChatTemplate, Message, OutputFormat, OutputParser, ParsedOutput, RenderInput, Role};
+use super::{
+    ChatTemplate, Message, OutputFormat, OutputParser, ParsedOutput, RenderInput, RenderedPrompt,
+    Role,
+};
 use crate::{
     Completion, Error, FinishReason, Generator, Model, Prompt, Request, Result, SamplingParams,
     Token, TokenStream,
@@ -182,11 +185,12 @@ impl ChatSession {
         }
     }
 
-    /// The text that the conversation renders to, up to where an answer begins.
+    /// What the conversation renders to, up to where an answer begins. Names of control tokens in what was said are plain
+    /// text, for a model that runs it as [`Prompt::rendered`].
     ///
     /// # Errors
     /// [`Error::Template`](crate::Error::Template) if the template refuses the conversation.
-    pub fn prompt(&self) -> Result<String> {
+    pub fn prompt(&self) -> Result<RenderedPrompt> {
         let special = self.model().tokenizer().special();
         let text = |token: Option<u32>| {
             let bytes = self.model().tokenizer().token_bytes(token?).ok()?;

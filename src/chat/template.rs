@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::jinja::{Template, TemplateError, Variables, render};
 use super::message::Message;
+use super::rendered::RenderedPrompt;
 
 /// A model's chat template, parsed.
 ///
@@ -67,7 +68,9 @@ impl ChatTemplate {
         &self.source
     }
 
-    /// The text of the prompt.
+    /// The text of the prompt, which knows what of it the template wrote and what came with the conversation.
+    ///
+    /// The names of roles count as the template's where they are plain words, and so do variables named `…_token`.
     ///
     /// Time and memory are bounded by the input's size, whatever the template does.
     ///
@@ -75,7 +78,7 @@ impl ChatTemplate {
     /// - [`TemplateError::Raised`]: the template refused the conversation;
     /// - [`TemplateError::Render`]: it used something that is not there;
     /// - [`TemplateError::TooMuchWork`], [`TemplateError::TooDeep`]: it went on without end.
-    pub fn render(&self, input: &RenderInput<'_>) -> Result<String, TemplateError> {
+    pub fn render(&self, input: &RenderInput<'_>) -> Result<RenderedPrompt, TemplateError> {
         let mut variables = Variables::new();
         let list = |items: Option<&[Json]>| items.map_or(Json::Null, |items| items.to_vec().into());
         let messages = input.messages.iter().map(Message::to_json);
@@ -95,10 +98,8 @@ impl ChatTemplate {
             }
         }
         variables.extend(input.variables.clone());
-        render(
-            &self.template,
-            &variables,
-            input.now.unwrap_or_else(SystemTime::now),
-        )
+        let now = input.now.unwrap_or_else(SystemTime::now);
+        let (text, content) = render(&self.template, &variables, now)?.into_parts();
+        Ok(RenderedPrompt::new(text, content))
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::Value as Json;
 
 use super::output::OutputFormat;
-use super::{ChatTemplate, Content, Message, RenderInput, Role, TemplateError};
+use super::{ChatTemplate, Content, Message, RenderInput, RenderedPrompt, Role, TemplateError};
 
 impl ChatTemplate {
     /// Whether the template shows tools to the model.
@@ -26,7 +26,10 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// As those of [`Self::render`].
-    pub fn render_conversation(&self, input: &RenderInput<'_>) -> Result<String, TemplateError> {
+    pub fn render_conversation(
+        &self,
+        input: &RenderInput<'_>,
+    ) -> Result<RenderedPrompt, TemplateError> {
         let has_tools = input.tools.is_some_and(|tools| !tools.is_empty());
         let mut messages: Vec<Message> = input.messages.iter().map(with_objects).collect();
         let mut input = RenderInput {
@@ -49,7 +52,7 @@ impl ChatTemplate {
         messages: &[Message],
         description: &str,
         input: &RenderInput<'_>,
-    ) -> Result<String, TemplateError> {
+    ) -> Result<RenderedPrompt, TemplateError> {
         let mut instructed = messages.to_vec();
         match instructed.first_mut() {
             Some(first) if first.role == Role::System => append(first, description),

@@ -2,7 +2,7 @@
 
 use dino_models::tokenizer::{EncodeOptions, Tokenizer};
 
-use crate::Result;
+use crate::{RenderedPrompt, Result};
 
 /// What is to be continued: text or tokens. Strings and lists of ids convert to it.
 ///
@@ -21,6 +21,8 @@ pub enum Prompt {
         /// How special tokens are treated.
         options: EncodeOptions,
     },
+    /// What a chat template rendered.
+    Rendered(RenderedPrompt),
     /// Ids of tokens, taken as they are.
     Tokens(Vec<u32>),
 }
@@ -37,20 +39,22 @@ impl Prompt {
         }
     }
 
-    /// What a chat template rendered: it frames itself, and names of special tokens stand for them.
-    pub fn rendered(text: impl Into<String>) -> Self {
-        Self::Text {
-            text: text.into(),
-            options: EncodeOptions {
-                add_special: false,
-                parse_special: true,
-            },
-        }
+    /// What a chat template rendered: it frames itself, and names of control tokens stand for them, except in what came
+    /// with the conversation. In a plain string they stand for them everywhere.
+    pub fn rendered(prompt: impl Into<RenderedPrompt>) -> Self {
+        Self::Rendered(prompt.into())
     }
 
     pub(crate) fn into_tokens(self, tokenizer: &dyn Tokenizer) -> Result<Vec<u32>> {
         match self {
             Self::Text { text, options } => Ok(tokenizer.encode(&text, options)?),
+            Self::Rendered(prompt) => {
+                let options = EncodeOptions {
+                    add_special: false,
+                    parse_special: true,
+                };
+                Ok(tokenizer.encode_with_content(&prompt, prompt.content(), options)?)
+            }
             Self::Tokens(tokens) => Ok(tokens),
         }
     }

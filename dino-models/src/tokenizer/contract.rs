@@ -1,6 +1,7 @@
 //! What every tokenizer can do.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::{SpecialTokens, TextDecoder, TokenizerError};
 
@@ -21,6 +22,53 @@ pub trait Tokenizer: Send + Sync {
     /// # Errors
     /// The text is longer than 1 GiB, or has a character for which a vocabulary without byte tokens has no token.
     fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>, TokenizerError>;
+
+    /// The ids of a text of which `content`, ascending ranges of bytes, comes from somebody who may not steer the model:
+    /// texts of control tokens that touch it are plain text.
+    ///
+    /// Elsewhere as [`Self::encode`]. The provided method encodes piece by piece; where tokens may reach across, as in a
+    /// vocabulary that merges letters, an implementation does better to look at the text as a whole.
+    ///
+    /// # Errors
+    /// As those of [`Self::encode`].
+    ///
+    /// # Panics
+    /// A range is not ascending, or does not lie at characters of `text`.
+    fn encode_with_content(
+        &self,
+        text: &str,
+        content: &[Range<usize>],
+        options: EncodeOptions,
+    ) -> Result<Vec<u32>, TokenizerError> {
+        if !options.parse_special || content.is_empty() {
+            return self.encode(text, options);
+        }
+        let bare = |parse_special| EncodeOptions {
+            add_special: false,
+            parse_special,
+        };
+        let mut tokens = Vec::new();
+        let mut start = 0;
+        for range in content {
+            tokens.extend(self.encode(&text[start..range.start], bare(true))?);
+            tokens.extend(self.encode(&text[range.clone()], bare(false))?);
+            start = range.end;
+        }
+        tokens.extend(self.encode(&text[start..], bare(true))?);
+        let special = self.special();
+        if let Some(bos) = special
+            .bos
+            .filter(|_| options.add_special && special.add_bos)
+        {
+            tokens.insert(0, bos);
+        }
+        tokens.extend(
+            special
+                .eos
+                .filter(|_| options.add_special && special.add_eos),
+        );
+        Ok(tokens)
+    }
 
     /// The bytes that `token` stands for; they need not be whole characters. For special tokens, their text.
     ///

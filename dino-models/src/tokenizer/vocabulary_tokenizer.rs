@@ -1,9 +1,10 @@
 //! The tokenizer that a model file's vocabulary gives.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::byte_level::{self, ByteLevel};
-use super::partition::{Fragment, Partition};
+use super::partition::{Control, Fragment, Partition};
 use super::sentence_piece::{self, SPACE, SentencePiece};
 use super::special::Defaults;
 use super::unigram::Unigram;
@@ -131,9 +132,10 @@ impl VocabularyTokenizer {
             Model::WordPiece(_) => word_piece::without_mark,
             _ => as_written,
         };
+        let end_of_generation = special.end_of_generation(&vocabulary);
         Ok(VocabularyTokenizer {
-            end_of_generation: special.end_of_generation(&vocabulary),
-            partition: Partition::new(&vocabulary, spelling)?,
+            partition: Partition::new(&vocabulary, &end_of_generation, spelling)?,
+            end_of_generation,
             vocabulary,
             special,
             model,
@@ -169,6 +171,15 @@ impl VocabularyTokenizer {
 
 impl Tokenizer for VocabularyTokenizer {
     fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>, TokenizerError> {
+        self.encode_with_content(text, &[], options)
+    }
+
+    fn encode_with_content(
+        &self,
+        text: &str,
+        content: &[Range<usize>],
+        options: EncodeOptions,
+    ) -> Result<Vec<u32>, TokenizerError> {
         if text.len() > LONGEST_TEXT {
             return Err(TokenizerError::TextTooLong {
                 found: text.len(),
@@ -182,7 +193,11 @@ impl Tokenizer for VocabularyTokenizer {
                 .filter(|_| options.add_special && self.special.add_bos),
         );
         let mut after_special = true;
-        for fragment in self.partition.split(text, options.parse_special) {
+        let control = Control {
+            parsed: options.parse_special,
+            content,
+        };
+        for fragment in self.partition.split(text, control) {
             after_special = match fragment {
                 Fragment::Text(text) => {
                     self.encode_text(text, after_special, &mut tokens)?;

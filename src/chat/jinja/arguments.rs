@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::error::{Outcome, fault};
+use super::text::Text;
 use super::value::Value;
 
 /// What a function, method, filter or test was called with.
@@ -52,7 +53,7 @@ impl Args {
 }
 
 /// The text that an argument must be.
-pub(super) fn expect_str<'v>(function: &str, value: &'v Value) -> Outcome<&'v str> {
+pub(super) fn expect_str<'v>(function: &str, value: &'v Value) -> Outcome<&'v Text> {
     match value {
         Value::Str(text) => Ok(text),
         Value::Undefined(name) => fault!("'{name}' is undefined"),

@@ -9,6 +9,7 @@ use super::functions::is_function;
 use super::interpreter::Interpreter;
 use super::methods;
 use super::python;
+use super::text::TextBuilder;
 use super::value::Value;
 
 impl Interpreter {
@@ -26,7 +27,7 @@ impl Interpreter {
             Kind::Bool(value) => Value::Bool(*value),
             Kind::Int(value) => Value::Int(*value),
             Kind::Float(value) => Value::Float(*value),
-            Kind::Str(text) => Value::Str(text.clone()),
+            Kind::Str(text) => Value::own(text.clone()),
             Kind::Name(name) => self.name(name),
             Kind::List(items) => Value::list(self.evaluate_all(items)?)?,
             Kind::Tuple(items) => Value::tuple(self.evaluate_all(items)?)?,
@@ -167,12 +168,12 @@ impl Interpreter {
     }
 
     fn concat(&mut self, parts: &[Expr]) -> Outcome<Value> {
-        let mut text = String::new();
+        let mut text = TextBuilder::default();
         for part in parts {
             let value = self.evaluate(part)?;
-            text.push_str(&self.text(&value)?);
+            text.push(&self.text(&value)?);
         }
-        Ok(Value::str(text))
+        Ok(Value::Str(text.finish()))
     }
 
     fn compare_chain(&mut self, first: &Expr, rest: &[(Comparison, Expr)]) -> Outcome<Value> {
@@ -222,14 +223,14 @@ impl Interpreter {
                     .unwrap_or_else(|| Value::Undefined(name.clone()))
             }
             Value::Loop(state) => methods::loop_attribute(state, name),
-            Value::Macro(definition, _) if **name == *"name" => Value::Str(definition.name.clone()),
+            Value::Macro(definition, _) if **name == *"name" => Value::own(definition.name.clone()),
             _ => Value::Undefined(name.clone()),
         })
     }
 
     /// `subject[key]`: items first, then attributes.
     pub(super) fn item(&mut self, subject: &Value, key: &Value) -> Outcome<Value> {
-        let missing = |key: &Value| Value::undefined(python::text(key));
+        let missing = |key: &Value| Value::undefined(python::text(key).shared().clone());
         self.budget.pay(key.weight())?;
         Ok(match (subject, key) {
             (Value::Undefined(name), _) => return fault!("'{name}' is undefined"),
@@ -242,7 +243,7 @@ impl Interpreter {
                     .find(|(other, _)| python::equal(other, key));
                 match (found, key) {
                     (Some((_, value)), _) => value.clone(),
-                    (None, Value::Str(name)) => self.attribute(subject, name)?,
+                    (None, Value::Str(name)) => self.attribute(subject, name.shared())?,
                     _ => missing(key),
                 }
             }
@@ -255,12 +256,13 @@ impl Interpreter {
                 Some(index) => {
                     self.budget.pay_bytes(text.len())?;
                     let index = position(index, text.chars().count());
-                    let found = index.and_then(|index| text.chars().nth(index));
-                    found.map_or_else(|| missing(key), |c| Value::str(c.to_string()))
+                    let found = index.and_then(|index| text.char_indices().nth(index));
+                    let part = |(at, c): (usize, char)| text.part(&text[at..at + c.len_utf8()]);
+                    found.map_or_else(|| missing(key), |found| Value::Str(part(found)))
                 }
                 None => missing(key),
             },
-            (subject, Value::Str(name)) => self.attribute(subject, name)?,
+            (subject, Value::Str(name)) => self.attribute(subject, name.shared())?,
             (_, key) => missing(key),
         })
     }

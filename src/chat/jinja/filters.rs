@@ -6,6 +6,7 @@ use super::interpreter::Interpreter;
 use super::json::{Style, dumps};
 use super::methods::capitalize;
 use super::python;
+use super::text::{Text, TextBuilder};
 use super::value::Value;
 
 const FILTERS: [&str; 46] = [
@@ -70,7 +71,7 @@ impl Interpreter {
                 let [default, falsy] = args.bind(
                     name,
                     [
-                        ("default_value", Some(Value::str(""))),
+                        ("default_value", Some(Value::own(""))),
                         ("boolean", Some(Value::Bool(false))),
                     ],
                 )?;
@@ -86,7 +87,7 @@ impl Interpreter {
             "int" | "float" | "abs" | "round" => number_filter(name, value, args),
             "attr" => {
                 let [attribute] = args.bind(name, [("name", None)])?;
-                self.attribute(value, &expect_str(name, &attribute)?.into())
+                self.attribute(value, expect_str(name, &attribute)?.shared())
             }
             "items" => match value {
                 Value::Undefined(_) => Value::list(Vec::new()),
@@ -119,12 +120,13 @@ impl Interpreter {
         )?;
         let text = dumps(value, &style, &mut |bytes| self.budget.pay_bytes(bytes))?;
         self.budget.pay_bytes(text.len())?;
-        Ok(Value::str(text))
+        Ok(Value::Str(Text::rewritten(text, value.has_foreign())))
     }
 
     fn text_filter(&mut self, name: &str, value: &Value, args: &Args) -> Outcome<Value> {
         let text = self.text(value)?;
         self.budget.pay_bytes(text.len())?;
+        let rewritten = |new: String| Value::Str(Text::rewritten(new, text.has_foreign()));
         Ok(match name {
             "trim" => {
                 let [chars] = args.bind(name, [("chars", Some(Value::None))])?;
@@ -132,12 +134,12 @@ impl Interpreter {
                     positional: vec![chars],
                     named: Vec::new(),
                 };
-                self.method(&Value::str(text), &"strip".into(), &strip)?
+                self.method(&Value::Str(text), &"strip".into(), &strip)?
             }
-            "upper" => Value::str(text.to_uppercase()),
-            "lower" => Value::str(text.to_lowercase()),
-            "capitalize" => Value::str(capitalize(&text)),
-            "title" => Value::str(title(&text)),
+            "upper" => rewritten(text.to_uppercase()),
+            "lower" => rewritten(text.to_lowercase()),
+            "capitalize" => rewritten(capitalize(&text)),
+            "title" => rewritten(title(&text)),
             "replace" => {
                 let [old, new, count] = args.bind(
                     name,
@@ -156,21 +158,21 @@ impl Interpreter {
                 )?
             }
             "indent" => self.indent(&text, args)?,
-            "center" => self.method(&Value::str(text), &"center".into(), args)?,
-            "format" => Value::str(self.printf(&text, &args.positional)?),
+            "center" => self.method(&Value::Str(text), &"center".into(), args)?,
+            "format" => Value::Str(self.printf(&text, &args.positional)?),
             "wordcount" => Value::Int(
                 text.split(|c: char| !c.is_alphanumeric() && c != '_')
                     .filter(|word| !word.is_empty())
                     .count() as i64,
             ),
-            "e" | "escape" | "forceescape" => Value::str(escape(&text)),
-            "urlencode" => Value::str(percent_encode(&text)),
-            "pprint" => Value::str(python::repr(value)),
-            _ => Value::str(text),
+            "e" | "escape" | "forceescape" => rewritten(escape(&text)),
+            "urlencode" => rewritten(percent_encode(&text)),
+            "pprint" => rewritten(python::repr(value)),
+            _ => Value::Str(text),
         })
     }
 
-    fn indent(&mut self, text: &str, args: &Args) -> Outcome<Value> {
+    fn indent(&mut self, text: &Text, args: &Args) -> Outcome<Value> {
         let off = || Some(Value::Bool(false));
         let [width, first, blank] = args.bind(
             "indent",
@@ -181,28 +183,30 @@ impl Interpreter {
             ],
         )?;
         let indent = match &width {
-            Value::Str(indent) => indent.to_string(),
+            Value::Str(indent) => indent.clone(),
             width => {
                 let width = usize::try_from(expect_int("indent", width)?).unwrap_or(0);
                 self.budget.pay_bytes(width)?;
-                " ".repeat(width)
+                Text::own(" ".repeat(width))
             }
         };
         let lines: Vec<&str> = text.split('\n').collect();
         self.budget
             .pay_bytes(lines.len().saturating_mul(indent.len() + 1))?;
-        let mut out = String::new();
+        let mut out = TextBuilder::default();
         for (index, line) in lines.iter().enumerate() {
             let indented = if index == 0 {
                 first.is_true()
             } else {
                 blank.is_true() || !line.is_empty()
             };
-            out.push_str(if index > 0 { "\n" } else { "" });
-            out.push_str(if indented { &indent } else { "" });
-            out.push_str(line);
+            out.push_own(if index > 0 { "\n" } else { "" });
+            if indented {
+                out.push(&indent);
+            }
+            out.push(&text.part(line));
         }
-        Ok(Value::str(out))
+        Ok(Value::Str(out.finish()))
     }
 }
 
@@ -241,7 +245,7 @@ fn number_filter(name: &str, value: &Value, args: &Args) -> Outcome<Value> {
                 name,
                 [
                     ("precision", Some(Value::Int(0))),
-                    ("method", Some(Value::str("common"))),
+                    ("method", Some(Value::own("common"))),
                 ],
             )?;
             let Some(number) = value.as_float() else {
@@ -249,7 +253,7 @@ fn number_filter(name: &str, value: &Value, args: &Args) -> Outcome<Value> {
             };
             let precision = expect_int(name, &precision)?.clamp(-300, 300);
             let scale = 10_f64.powi(precision as i32);
-            match expect_str(name, &method)? {
+            match &**expect_str(name, &method)? {
                 "ceil" => Value::Float((number * scale).ceil() / scale),
                 "floor" => Value::Float((number * scale).floor() / scale),
                 _ if precision >= 0 && value.as_int().is_some() => value.clone(),

@@ -8,6 +8,7 @@ use super::error::{Fault, Outcome, fault};
 use super::interpreter::Interpreter;
 use super::python;
 use super::strftime;
+use super::text::{Text, TextBuilder};
 use super::value::{Namespace, Value};
 
 /// Whether a global function has that name.
@@ -36,19 +37,22 @@ impl Interpreter {
                 for (key, value) in self.pairs(args)? {
                     self.budget
                         .pay(1 + namespace.attributes.borrow().len() as u64 / 8)?;
-                    namespace.set(&expect_str(name, &key)?.into(), value)?;
+                    namespace.set(expect_str(name, &key)?.shared(), value)?;
                 }
                 Ok(Value::Namespace(Rc::new(namespace)))
             }
             "raise_exception" => {
                 let [message] = args.bind(name, [("message", None)])?;
-                Err(Fault::Raised(self.text(&message)?))
+                Err(Fault::Raised(self.text(&message)?.to_string()))
             }
             "strftime_now" => {
                 let [pattern] = args.bind(name, [("format", None)])?;
                 let pattern = expect_str(name, &pattern)?;
                 self.budget.pay_bytes(pattern.len().saturating_mul(16))?;
-                Ok(Value::str(strftime::format(pattern, self.now)))
+                Ok(Value::Str(Text::rewritten(
+                    strftime::format(pattern, self.now),
+                    pattern.has_foreign(),
+                )))
             }
             _ => fault!("'{name}' is not callable on its own"),
         }
@@ -96,23 +100,23 @@ impl Interpreter {
         pairs.extend(
             args.named
                 .iter()
-                .map(|(name, value)| (Value::Str(name.clone()), value.clone())),
+                .map(|(name, value)| (Value::own(name.clone()), value.clone())),
         );
         Ok(pairs)
     }
 }
 
 /// Python's `str.format` with `{}`, `{0}`, `{name}` and simple format specifications.
-pub(super) fn str_format(pattern: &str, args: &Args, budget: &mut Budget) -> Outcome<String> {
-    let mut out = String::new();
+pub(super) fn str_format(pattern: &Text, args: &Args, budget: &mut Budget) -> Outcome<Text> {
+    let mut out = TextBuilder::default();
     let mut next = 0;
-    let mut rest = pattern;
+    let mut rest: &str = pattern;
     while let Some(at) = rest.find(['{', '}']) {
-        out.push_str(&rest[..at]);
+        out.push(&pattern.part(&rest[..at]));
         let brace = &rest[at..=at];
         rest = &rest[at + 1..];
         if let Some(after) = rest.strip_prefix(brace) {
-            out.push_str(brace);
+            out.push(&pattern.part(brace));
             rest = after;
             continue;
         }
@@ -146,13 +150,14 @@ pub(super) fn str_format(pattern: &str, args: &Args, budget: &mut Budget) -> Out
             _ => format_spec(flags, conversion, value)?,
         };
         budget.pay_bytes(formatted.len())?;
-        out.push_str(&formatted);
+        out.push(&formatted);
     }
-    Ok(out + rest)
+    out.push(&pattern.part(rest));
+    Ok(out.finish())
 }
 
 /// One value by flags (`-`, `<`, `>`, `0`, `+`), width, precision and conversion.
-pub(super) fn format_spec(spec: &str, conversion: &str, value: &Value) -> Outcome<String> {
+pub(super) fn format_spec(spec: &str, conversion: &str, value: &Value) -> Outcome<Text> {
     let flags_end = spec
         .find(|c: char| !"-+<> 0#,".contains(c))
         .unwrap_or(spec.len());
@@ -177,8 +182,9 @@ pub(super) fn format_spec(spec: &str, conversion: &str, value: &Value) -> Outcom
             .ok_or_else(|| Fault::Other(format!("a number is required, not {}", value.type_name())))
     };
     let text = match conversion {
-        "s" => truncated(python::text(value), precision),
-        "r" => truncated(python::repr(value), precision),
+        "s" if width.is_none() && precision.is_none() => return Ok(python::text(value)),
+        "s" => truncated(&python::text(value), precision),
+        "r" => truncated(&python::repr(value), precision),
         "d" | "i" | "u" => match value.as_int() {
             Some(value) => value.to_string(),
             None => format!("{}", number()?.trunc()),
@@ -195,19 +201,18 @@ pub(super) fn format_spec(spec: &str, conversion: &str, value: &Value) -> Outcom
     };
     let text = format!("{plus}{text}");
     let missing = width.unwrap_or(0).saturating_sub(text.chars().count());
-    Ok(if flags.contains(['-', '<']) {
+    let padded = if flags.contains(['-', '<']) {
         text + &" ".repeat(missing)
     } else if flags.contains('0') && conversion != "s" {
         let (sign, digits) = text.split_at(usize::from(text.starts_with(['+', '-'])));
         format!("{sign}{}{digits}", "0".repeat(missing))
     } else {
         " ".repeat(missing) + &text
-    })
+    };
+    Ok(Text::rewritten(padded, value.has_foreign()))
 }
 
-fn truncated(text: String, precision: Option<usize>) -> String {
-    match precision {
-        Some(count) => text.chars().take(count).collect(),
-        None => text,
-    }
+fn truncated(text: &str, precision: Option<usize>) -> String {
+    let most = precision.unwrap_or(usize::MAX);
+    text.chars().take(most).collect()
 }

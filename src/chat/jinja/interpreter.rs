@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use serde_json::Value as Json;
+
 use super::TemplateError;
 use super::arguments::Args;
 use super::ast::{For, Macro, Statement, StatementKind, Target};
@@ -12,35 +14,67 @@ use super::budget::{Budget, MAX_DEPTH};
 use super::error::{Fault, Outcome, fault};
 use super::parser::Template;
 use super::python;
+use super::text::{Text, TextBuilder};
 use super::value::{Loop, Sequence, Value};
 
 /// The template's variables by name.
-pub(in crate::chat) type Variables = serde_json::Map<String, serde_json::Value>;
+pub(in crate::chat) type Variables = serde_json::Map<String, Json>;
 
 /// Renders a template; `now` is the moment that `strftime_now` shows.
 pub(in crate::chat) fn render(
     template: &Template,
     variables: &Variables,
     now: SystemTime,
-) -> Result<String, TemplateError> {
+) -> Result<Text, TemplateError> {
     let mut scope = Scope::new();
     let mut weight = 0_u64;
     for (name, json) in variables {
-        let value = Value::from_json(json).map_err(|fault| located(fault, 1, 0))?;
+        let value = variable(name, json).map_err(|fault| located(fault, 1, 0))?;
         weight = weight.saturating_add(value.weight());
         scope.insert(name.as_str().into(), value);
     }
     let mut interpreter = Interpreter {
         scopes: vec![scope],
         budget: Budget::for_weight(weight),
-        out: String::new(),
+        out: TextBuilder::default(),
         now,
         line: 1,
     };
     match interpreter.run(&template.body) {
-        Ok(_) => Ok(interpreter.out),
+        Ok(_) => Ok(interpreter.out.finish()),
         Err(fault) => Err(located(fault, interpreter.line, interpreter.budget.limit())),
     }
+}
+
+/// A variable's value, its texts foreign. The names of roles and tokens are the template's own: templates make marks of
+/// them, as in `'<|' + message.role + '|>'`.
+fn variable(name: &str, json: &Json) -> Outcome<Value> {
+    match json {
+        Json::Array(messages) if name == "messages" => {
+            let messages = messages.iter().map(message);
+            Value::list(messages.collect::<Outcome<_>>()?)
+        }
+        Json::String(token) if name.ends_with("_token") => Ok(Value::own(token.as_str())),
+        json => Value::from_json(json, |text| Text::foreign(text)),
+    }
+}
+
+fn message(json: &Json) -> Outcome<Value> {
+    let Json::Object(fields) = json else {
+        return Value::from_json(json, |text| Text::foreign(text));
+    };
+    let is_name = |role: &str| {
+        role.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    };
+    let entry = |(key, value): (&String, &Json)| {
+        let value = match value {
+            Json::String(role) if key == "role" && is_name(role) => Value::own(role.as_str()),
+            value => Value::from_json(value, |text| Text::foreign(text))?,
+        };
+        Ok((Value::Str(Text::foreign(key.as_str())), value))
+    };
+    Value::dict(fields.iter().map(entry).collect::<Outcome<_>>()?)
 }
 
 fn located(fault: Fault, line: u32, steps: u64) -> TemplateError {
@@ -69,7 +103,7 @@ enum Flow {
 pub(super) struct Interpreter {
     scopes: Vec<Scope>,
     pub(super) budget: Budget,
-    out: String,
+    out: TextBuilder,
     pub(super) now: SystemTime,
     /// Of the statement that runs, for messages.
     line: u32,
@@ -86,7 +120,7 @@ impl Interpreter {
     }
 
     /// A value as text, paid for.
-    pub(super) fn text(&mut self, value: &Value) -> Outcome<String> {
+    pub(super) fn text(&mut self, value: &Value) -> Outcome<Text> {
         self.budget.pay(value.weight())?;
         Ok(python::text(value))
     }
@@ -106,7 +140,10 @@ impl Interpreter {
 
     fn statement(&mut self, kind: &StatementKind) -> Outcome<Flow> {
         match kind {
-            StatementKind::Text(text) => self.print(text)?,
+            StatementKind::Text(text) => {
+                self.budget.pay_bytes(text.len())?;
+                self.out.push_own(text);
+            }
             StatementKind::Print(expression) => {
                 let value = self.evaluate(expression)?;
                 let text = self.text(&value)?;
@@ -118,7 +155,7 @@ impl Interpreter {
             }
             StatementKind::SetBlock(target, filters, body) => {
                 let text = self.capture(body)?;
-                let value = self.apply_filters(filters, Value::str(text))?;
+                let value = self.apply_filters(filters, Value::Str(text))?;
                 self.assign(target, value)?;
             }
             StatementKind::If {
@@ -149,7 +186,7 @@ impl Interpreter {
             }
             StatementKind::FilterBlock(filters, body) => {
                 let text = self.capture(body)?;
-                let value = self.apply_filters(filters, Value::str(text))?;
+                let value = self.apply_filters(filters, Value::Str(text))?;
                 let text = self.text(&value)?;
                 self.print(&text)?;
             }
@@ -159,16 +196,16 @@ impl Interpreter {
         Ok(Flow::Next)
     }
 
-    fn print(&mut self, text: &str) -> Outcome<()> {
+    fn print(&mut self, text: &Text) -> Outcome<()> {
         self.budget.pay_bytes(text.len())?;
-        self.out.push_str(text);
+        self.out.push(text);
         Ok(())
     }
 
-    fn capture(&mut self, body: &[Statement]) -> Outcome<String> {
+    fn capture(&mut self, body: &[Statement]) -> Outcome<Text> {
         let outer = std::mem::take(&mut self.out);
         self.run(body)?;
-        Ok(std::mem::replace(&mut self.out, outer))
+        Ok(std::mem::replace(&mut self.out, outer).finish())
     }
 
     fn assign(&mut self, target: &Target, value: Value) -> Outcome<()> {
@@ -289,6 +326,6 @@ impl Interpreter {
         let text = self.capture(body)?;
         self.scopes.pop();
         self.scopes.extend(hidden);
-        Ok(Value::str(text))
+        Ok(Value::Str(text))
     }
 }

@@ -190,7 +190,8 @@ impl Style {
             Value::None if indent.is_some() => (",".to_string(), ": ".to_string()),
             Value::None => (", ".to_string(), ": ".to_string()),
             Value::List(pair) | Value::Tuple(pair) if pair.items.len() == 2 => {
-                (python::text(&pair.items[0]), python::text(&pair.items[1]))
+                let text = |item| python::text(item).to_string();
+                (text(&pair.items[0]), text(&pair.items[1]))
             }
             _ => {
                 return Err(Fault::Other(

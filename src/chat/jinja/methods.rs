@@ -8,6 +8,7 @@ use super::error::{Outcome, fault};
 use super::functions;
 use super::interpreter::Interpreter;
 use super::python::{self, is_space};
+use super::text::{Text, TextBuilder};
 use super::value::{Dict, Loop, Value};
 
 /// Whether a dict has a method of that name, which then hides an entry of it.
@@ -125,10 +126,11 @@ impl Interpreter {
         }
     }
 
-    fn string_method(&mut self, text: &str, name: &str, args: &Args) -> Outcome<Value> {
-        let strings = |values: Vec<&str>| Value::list(values.into_iter().map(Value::str).collect());
+    fn string_method(&mut self, text: &Text, name: &str, args: &Args) -> Outcome<Value> {
+        let part = |part: &str| Value::Str(text.part(part));
+        let parts = |parts: Vec<&str>| Value::list(parts.into_iter().map(part).collect());
         Ok(match name {
-            "strip" | "lstrip" | "rstrip" => Value::str(strip(text, name, args)?),
+            "strip" | "lstrip" | "rstrip" => part(strip(text, name, args)?),
             "split" | "rsplit" => {
                 let [separator, limit] = args.bind(
                     name,
@@ -139,20 +141,18 @@ impl Interpreter {
                 )?;
                 let limit = usize::try_from(expect_int(name, &limit)?).unwrap_or(usize::MAX);
                 self.budget.pay(pieces(text, &separator))?;
-                strings(split(text, &separator, limit, name == "rsplit")?)?
+                parts(split(text, &separator, limit, name == "rsplit")?)?
             }
             "splitlines" => {
                 let [keep] = args.bind(name, [("keepends", Some(Value::Bool(false)))])?;
                 self.budget.pay(pieces(text, &Value::None))?;
-                strings(split_lines(text, keep.is_true()))?
+                parts(split_lines(text, keep.is_true()))?
             }
             "partition" | "rpartition" => {
                 let [separator] = args.bind(name, [("sep", None)])?;
-                Value::tuple(
-                    partition(text, expect_str(name, &separator)?, name == "rpartition")
-                        .map(Value::str)
-                        .into(),
-                )?
+                let separator = expect_str(name, &separator)?;
+                let cut = partition(text, separator, name == "rpartition");
+                Value::tuple(cut.map(part).into())?
             }
             "replace" => {
                 let [old, new, count] = args.bind(
@@ -176,13 +176,13 @@ impl Interpreter {
             }
             "removeprefix" | "removesuffix" => {
                 let [affix] = args.bind(name, [("affix", None)])?;
-                let affix = expect_str(name, &affix)?;
+                let affix: &str = expect_str(name, &affix)?;
                 let rest = if name == "removeprefix" {
                     text.strip_prefix(affix)
                 } else {
                     text.strip_suffix(affix)
                 };
-                Value::str(rest.unwrap_or(text))
+                part(rest.unwrap_or(text))
             }
             "find" | "rfind" | "index" | "count" => {
                 let [part] = args.bind(name, [("sub", None)])?;
@@ -193,7 +193,7 @@ impl Interpreter {
                 self.pay_for_items(&parts)?;
                 self.join(text, &parts.items()?)?
             }
-            "format" => Value::str(functions::str_format(text, args, &mut self.budget)?),
+            "format" => Value::Str(functions::str_format(text, args, &mut self.budget)?),
             "center" | "ljust" | "rjust" | "zfill" => self.pad(text, name, args)?,
             _ => return case_or_class(text, name, args),
         })
@@ -202,32 +202,42 @@ impl Interpreter {
     /// `replace` as string method and as filter.
     pub(super) fn replace(
         &mut self,
-        text: &str,
+        text: &Text,
         old: &str,
-        new: &str,
+        new: &Text,
         count: i64,
     ) -> Outcome<Value> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let found = text.matches(old).take(count).count();
         self.budget
             .pay_bytes(text.len().saturating_add(found.saturating_mul(new.len())))?;
-        Ok(Value::str(text.replacen(old, new, count)))
+        let mut replaced = TextBuilder::default();
+        let mut rest = 0;
+        for (at, found) in text.match_indices(old).take(count) {
+            replaced.push(&text.part(&text[rest..at]));
+            replaced.push(new);
+            rest = at + found.len();
+        }
+        replaced.push(&text.part(&text[rest..]));
+        Ok(Value::Str(replaced.finish()))
     }
 
-    fn join(&mut self, separator: &str, parts: &[Value]) -> Outcome<Value> {
+    fn join(&mut self, separator: &Text, parts: &[Value]) -> Outcome<Value> {
         self.budget
             .pay_bytes(separator.len().saturating_mul(parts.len()))?;
-        let mut joined = String::new();
+        let mut joined = TextBuilder::default();
         for (index, part) in parts.iter().enumerate() {
-            joined.push_str(if index > 0 { separator } else { "" });
-            joined.push_str(expect_str("join", part)?);
+            if index > 0 {
+                joined.push(separator);
+            }
+            joined.push(expect_str("join", part)?);
         }
-        Ok(Value::str(joined))
+        Ok(Value::Str(joined.finish()))
     }
 
-    fn pad(&mut self, text: &str, name: &str, args: &Args) -> Outcome<Value> {
+    fn pad(&mut self, text: &Text, name: &str, args: &Args) -> Outcome<Value> {
         let [width, fill] =
-            args.bind(name, [("width", None), ("fillchar", Some(Value::str(" ")))])?;
+            args.bind(name, [("width", None), ("fillchar", Some(Value::own(" ")))])?;
         let width = usize::try_from(expect_int(name, &width)?).unwrap_or(0);
         let missing = width.saturating_sub(text.chars().count());
         self.budget.pay_bytes(missing.saturating_mul(4))?;
@@ -235,7 +245,9 @@ impl Interpreter {
         if fill.chars().count() != 1 {
             return fault!("{name}() expects a fill of one character");
         }
-        Ok(Value::str(match name {
+        let of_foreign = text.has_foreign() || fill.has_foreign();
+        let text: &str = text;
+        let padded = match name {
             "ljust" => format!("{text}{}", fill.repeat(missing)),
             "rjust" => format!("{}{text}", fill.repeat(missing)),
             "zfill" => {
@@ -246,11 +258,12 @@ impl Interpreter {
                 let left = missing / 2 + (missing & width & 1);
                 format!("{}{text}{}", fill.repeat(left), fill.repeat(missing - left))
             }
-        }))
+        };
+        Ok(Value::Str(Text::rewritten(padded, of_foreign)))
     }
 }
 
-fn strip<'t>(text: &'t str, name: &str, args: &Args) -> Outcome<&'t str> {
+fn strip<'t>(text: &'t Text, name: &str, args: &Args) -> Outcome<&'t str> {
     let [set] = args.bind(name, [("chars", Some(Value::None))])?;
     let set = if matches!(set, Value::None) {
         None
@@ -283,7 +296,7 @@ fn split<'t>(
     if let Value::None = separator {
         return Ok(split_space(text, limit, from_end));
     }
-    let separator = expect_str("split", separator)?;
+    let separator: &str = expect_str("split", separator)?;
     if separator.is_empty() {
         return fault!("empty separator");
     }
@@ -370,7 +383,7 @@ fn partition<'t>(text: &'t str, separator: &'t str, from_end: bool) -> [&'t str;
 
 fn has_affix(text: &str, affix: &Value, name: &str) -> Outcome<bool> {
     let one = |affix: &Value| {
-        let affix = expect_str(name, affix)?;
+        let affix: &str = expect_str(name, affix)?;
         Ok(if name == "startswith" {
             text.starts_with(affix)
         } else {
@@ -400,13 +413,14 @@ fn search(text: &str, part: &str, name: &str) -> Outcome<Value> {
 }
 
 /// The methods without arguments.
-fn case_or_class(text: &str, name: &str, args: &Args) -> Outcome<Value> {
+fn case_or_class(text: &Text, name: &str, args: &Args) -> Outcome<Value> {
+    let rewritten = |new: String| Value::Str(Text::rewritten(new, text.has_foreign()));
     let all = |class: fn(char) -> bool| Value::Bool(!text.is_empty() && text.chars().all(class));
     let value = match name {
-        "upper" => Value::str(text.to_uppercase()),
-        "lower" | "casefold" => Value::str(text.to_lowercase()),
-        "title" => Value::str(title(text)),
-        "capitalize" => Value::str(capitalize(text)),
+        "upper" => rewritten(text.to_uppercase()),
+        "lower" | "casefold" => rewritten(text.to_lowercase()),
+        "title" => rewritten(title(text)),
+        "capitalize" => rewritten(capitalize(text)),
         "swapcase" => {
             let swap = |c: char| {
                 if c.is_uppercase() {
@@ -415,7 +429,7 @@ fn case_or_class(text: &str, name: &str, args: &Args) -> Outcome<Value> {
                     c.to_uppercase().to_string()
                 }
             };
-            Value::str(text.chars().map(swap).collect::<String>())
+            rewritten(text.chars().map(swap).collect())
         }
         "isdigit" | "isnumeric" | "isdecimal" => all(char::is_numeric),
         "isalpha" => all(char::is_alphabetic),

@@ -8,7 +8,8 @@
 //! - every step, byte and visited element is paid for from a [`Budget`](budget::Budget) that the input's size fixes;
 //! - every container knows its depth and its expanded weight, so that walking it is paid for before it starts, and no
 //!   recursion is deeper than a constant;
-//! - values, methods and printing are Python's.
+//! - values, methods and printing are Python's;
+//! - every text knows which of its bytes come from outside the template ([`text`]), and the prompt says so.
 //!
 //! A source goes through [`lexer`], [`parser`] (statements) and [`expression`], then [`interpreter`] runs it.
 
@@ -30,6 +31,7 @@ mod python;
 mod sequences;
 mod strftime;
 mod tests;
+mod text;
 mod value;
 
 pub use error::TemplateError;

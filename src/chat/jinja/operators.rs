@@ -7,6 +7,7 @@ use super::error::{Fault, Outcome, fault};
 use super::functions;
 use super::interpreter::Interpreter;
 use super::python;
+use super::text::{Text, TextBuilder};
 use super::value::Value;
 
 impl Interpreter {
@@ -20,7 +21,8 @@ impl Interpreter {
         match (operator, a, b) {
             ("+", Value::Str(a), Value::Str(b)) => {
                 self.budget.pay_bytes(a.len() + b.len())?;
-                Ok(Value::str([a.as_ref(), b].concat()))
+                let both = [a.clone(), b.clone()].into_iter();
+                Ok(Value::Str(both.collect::<TextBuilder>().finish()))
             }
             ("+", Value::List(x), Value::List(y)) | ("+", Value::Tuple(x), Value::Tuple(y)) => {
                 self.budget.pay_items(x.items.len() + y.items.len())?;
@@ -41,7 +43,7 @@ impl Interpreter {
                     Value::Tuple(values) => values.items.clone(),
                     single => vec![single.clone()],
                 };
-                self.printf(pattern, &values).map(Value::str)
+                self.printf(pattern, &values).map(Value::Str)
             }
             _ => match (a.as_int(), b.as_int()) {
                 (Some(x), Some(y)) => integers(operator, x, y),
@@ -68,7 +70,8 @@ impl Interpreter {
         match repeated {
             Value::Str(text) => {
                 self.budget.pay_bytes(text.len().saturating_mul(count))?;
-                Ok(Value::str(text.repeat(count)))
+                let copies = std::iter::repeat_n(text.clone(), count);
+                Ok(Value::Str(copies.collect::<TextBuilder>().finish()))
             }
             Value::List(sequence) | Value::Tuple(sequence) => {
                 self.budget
@@ -178,10 +181,13 @@ impl Interpreter {
         self.budget.pay_items(subject.len().unwrap_or(0))?;
         match &subject {
             Value::Str(text) => {
-                let chars: Vec<char> = text.chars().collect();
-                Ok(Value::str(
-                    sliced(&chars, numbers)?.into_iter().collect::<String>(),
-                ))
+                let ends = text
+                    .char_indices()
+                    .map(|(at, c)| &text[at..at + c.len_utf8()]);
+                let chars: Vec<&str> = ends.collect();
+                let kept = sliced(&chars, numbers)?.into_iter();
+                let kept = kept.map(|char| text.part(char));
+                Ok(Value::Str(kept.collect::<TextBuilder>().finish()))
             }
             Value::List(sequence) => Value::list(sliced(&sequence.items, numbers)?),
             Value::Tuple(sequence) => Value::tuple(sliced(&sequence.items, numbers)?),
@@ -191,15 +197,15 @@ impl Interpreter {
     }
 
     /// Python's `pattern % values`: `%s`, `%r`, `%d`, `%f`, `%x` with flags, width and precision.
-    pub(super) fn printf(&mut self, pattern: &str, values: &[Value]) -> Outcome<String> {
-        let mut out = String::new();
+    pub(super) fn printf(&mut self, pattern: &Text, values: &[Value]) -> Outcome<Text> {
+        let mut out = TextBuilder::default();
         let mut values = values.iter();
         let mut pieces = pattern.split('%');
-        out.push_str(pieces.next().unwrap_or(""));
+        out.push(&pattern.part(pieces.next().unwrap_or("")));
         while let Some(piece) = pieces.next() {
             if piece.is_empty() {
-                out.push('%');
-                out.push_str(pieces.next().unwrap_or(""));
+                out.push_own("%");
+                out.push(&pattern.part(pieces.next().unwrap_or("")));
                 continue;
             }
             let Some(end) = piece.find(|c: char| c.is_ascii_alphabetic()) else {
@@ -211,12 +217,12 @@ impl Interpreter {
             let (spec, rest) = piece.split_at(end);
             let formatted = functions::format_spec(spec, &rest[..1], value)?;
             self.budget.pay_bytes(formatted.len())?;
-            out.push_str(&formatted);
-            out.push_str(&rest[1..]);
+            out.push(&formatted);
+            out.push(&pattern.part(&rest[1..]));
         }
         match values.next() {
             Some(_) => fault!("not all arguments converted during string formatting"),
-            None => Ok(out),
+            None => Ok(out.finish()),
         }
     }
 }

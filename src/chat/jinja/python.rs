@@ -6,14 +6,15 @@ use std::cmp::Ordering;
 use std::fmt::Write;
 
 use super::error::{Outcome, fault};
+use super::text::Text;
 use super::value::{Sequence, Value};
 
 /// Python's `str`.
-pub(super) fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> Text {
     match value {
-        Value::Undefined(_) => String::new(),
-        Value::Str(text) => text.to_string(),
-        _ => repr(value),
+        Value::Undefined(_) => Text::own(""),
+        Value::Str(text) => text.clone(),
+        _ => Text::rewritten(repr(value), value.has_foreign()),
     }
 }
 

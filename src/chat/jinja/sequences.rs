@@ -6,6 +6,7 @@ use super::arguments::{Args, expect_int, expect_str};
 use super::error::{Outcome, fault};
 use super::interpreter::Interpreter;
 use super::python;
+use super::text::TextBuilder;
 use super::value::Value;
 
 impl Interpreter {
@@ -23,8 +24,13 @@ impl Interpreter {
             return self.dictsort(value, args);
         }
         self.pay_for_items(value)?;
-        if let ("reverse", Value::Str(text)) = (name, value) {
-            return Ok(Value::str(text.chars().rev().collect::<String>()));
+        if let ("reverse", Value::Str(_)) = (name, value) {
+            let chars = value.items()?.into_iter().rev();
+            let chars = chars.filter_map(|c| match c {
+                Value::Str(c) => Some(c),
+                _ => None,
+            });
+            return Ok(Value::Str(chars.collect::<TextBuilder>().finish()));
         }
         let mut items = value.items()?;
         match name {
@@ -81,7 +87,7 @@ impl Interpreter {
             path => {
                 let steps = expect_str("attribute", path)?.split('.');
                 steps
-                    .map(|step| step.parse().map_or_else(|_| Value::str(step), Value::Int))
+                    .map(|step| step.parse().map_or_else(|_| Value::own(step), Value::Int))
                     .collect()
             }
         };
@@ -99,21 +105,21 @@ impl Interpreter {
         let [separator, attribute] = args.bind(
             "join",
             [
-                ("d", Some(Value::str(""))),
+                ("d", Some(Value::own(""))),
                 ("attribute", Some(Value::None)),
             ],
         )?;
         let separator = self.text(&separator)?;
-        let mut joined = String::new();
+        let mut joined = TextBuilder::default();
         for (index, item) in items.iter().enumerate() {
             if index > 0 {
                 self.budget.pay_bytes(separator.len())?;
-                joined.push_str(&separator);
+                joined.push(&separator);
             }
             let item = self.path(item, &attribute, None)?;
-            joined.push_str(&self.text(&item)?);
+            joined.push(&self.text(&item)?);
         }
-        Ok(Value::str(joined))
+        Ok(Value::Str(joined.finish()))
     }
 
     fn map(&mut self, items: &[Value], args: &Args) -> Outcome<Value> {
@@ -183,7 +189,7 @@ impl Interpreter {
             "dictsort",
             [
                 ("case_sensitive", off()),
-                ("by", Some(Value::str("key"))),
+                ("by", Some(Value::own("key"))),
                 ("reverse", off()),
             ],
         )?;
@@ -305,12 +311,12 @@ fn called(caller: &str, args: &Args) -> Outcome<(Arc<str>, Args)> {
         positional: rest.to_vec(),
         named: args.named.clone(),
     };
-    Ok((expect_str(caller, name)?.into(), rest))
+    Ok((expect_str(caller, name)?.shared().clone(), rest))
 }
 
 fn folded(key: Value, case_sensitive: bool) -> Value {
     match key {
-        Value::Str(text) if !case_sensitive => Value::str(text.to_lowercase()),
+        Value::Str(text) if !case_sensitive => Value::own(text.to_lowercase()),
         key => key,
     }
 }

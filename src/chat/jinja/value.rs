@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::ast::Macro;
 use super::error::{Fault, Outcome, fault};
+use super::text::Text;
 
 /// The greatest depth of nested containers.
 const MAX_VALUE_DEPTH: usize = 130;
@@ -21,7 +22,7 @@ pub(super) enum Value {
     Bool(bool),
     Int(i64),
     Float(f64),
-    Str(Arc<str>),
+    Str(Text),
     List(Rc<Sequence>),
     Tuple(Rc<Sequence>),
     Dict(Rc<Dict>),
@@ -139,8 +140,9 @@ impl Namespace {
 }
 
 impl Value {
-    pub(super) fn str(text: impl Into<Arc<str>>) -> Self {
-        Self::Str(text.into())
+    /// A text of the template's own.
+    pub(super) fn own(text: impl Into<Arc<str>>) -> Self {
+        Self::Str(Text::own(text))
     }
 
     pub(super) fn undefined(name: impl Into<Arc<str>>) -> Self {
@@ -159,8 +161,8 @@ impl Value {
         Dict::new(entries).map(Self::Dict)
     }
 
-    /// JSON's values; integers beyond 64 bits become floats.
-    pub(super) fn from_json(json: &Json) -> Outcome<Self> {
+    /// JSON's values, whose texts are made by `text`; integers beyond 64 bits become floats.
+    pub(super) fn from_json(json: &Json, text: fn(&str) -> Text) -> Outcome<Self> {
         Ok(match json {
             Json::Null => Self::None,
             Json::Bool(value) => Self::Bool(*value),
@@ -168,18 +170,35 @@ impl Value {
                 Some(value) => Self::Int(value),
                 None => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
             },
-            Json::String(text) => Self::str(text.as_str()),
+            Json::String(string) => Self::Str(text(string)),
             Json::Array(items) => {
-                Self::list(items.iter().map(Self::from_json).collect::<Outcome<_>>()?)?
+                let items = items.iter().map(|item| Self::from_json(item, text));
+                Self::list(items.collect::<Outcome<_>>()?)?
             }
-            Json::Object(fields) => Self::from_fields(fields)?,
+            Json::Object(fields) => Self::from_fields(fields, text)?,
         })
     }
 
-    fn from_fields(fields: &Map<String, Json>) -> Outcome<Self> {
-        let entry =
-            |(key, value): (&String, &Json)| Ok((Self::str(key.as_str()), Self::from_json(value)?));
+    fn from_fields(fields: &Map<String, Json>, text: fn(&str) -> Text) -> Outcome<Self> {
+        let entry = |(key, value): (&String, &Json)| {
+            Ok((Self::Str(text(key)), Self::from_json(value, text)?))
+        };
         Self::dict(fields.iter().map(entry).collect::<Outcome<_>>()?)
+    }
+
+    /// Whether it, or anything in it, is text from outside the template. Callers have paid for the weight.
+    pub(super) fn has_foreign(&self) -> bool {
+        match self {
+            Self::Str(text) => text.has_foreign(),
+            Self::List(sequence) | Self::Tuple(sequence) => {
+                sequence.items.iter().any(Self::has_foreign)
+            }
+            Self::Dict(dict) => {
+                let mut entries = dict.entries.iter();
+                entries.any(|(key, value)| key.has_foreign() || value.has_foreign())
+            }
+            _ => false,
+        }
     }
 
     fn size(&self) -> Size {
@@ -274,8 +293,8 @@ impl Value {
             Self::List(sequence) | Self::Tuple(sequence) => sequence.items.clone(),
             Self::Dict(dict) => dict.entries.iter().map(|(key, _)| key.clone()).collect(),
             Self::Str(text) => text
-                .chars()
-                .map(|c| Self::str(c.encode_utf8(&mut [0; 4]) as &str))
+                .char_indices()
+                .map(|(at, c)| Self::Str(text.part(&text[at..at + c.len_utf8()])))
                 .collect(),
             other => return fault!("'{}' object is not iterable", other.type_name()),
         })

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use dino_llm::{
-    Constraint, Content, Message, OutputFormat, OutputParser, Prompt, RenderInput, Role,
-    SamplingParams, ToolCallFormat,
+    Constraint, Content, Message, OutputFormat, OutputParser, Prompt, RenderInput, RenderedPrompt,
+    Role, SamplingParams, ToolCallFormat,
 };
 use serde_json::Value as Json;
 
@@ -61,7 +61,7 @@ fn start(app: &App, body: &GenerateBody) -> Result<(Choices, Chat), ApiError> {
     };
     let answers = body.n.unwrap_or(1);
     let plan = Plan {
-        prompts: vec![Prompt::rendered(prompt.as_str())],
+        prompts: vec![Prompt::rendered(prompt.clone())],
         answers,
         params,
         constraint,
@@ -159,7 +159,7 @@ impl<'b> Tools<'b> {
     }
 }
 
-fn render(app: &App, body: &GenerateBody, tools: &Tools<'_>) -> Result<String, ApiError> {
+fn render(app: &App, body: &GenerateBody, tools: &Tools<'_>) -> Result<RenderedPrompt, ApiError> {
     let messages = body.messages.as_deref().unwrap_or_default();
     if messages.is_empty() {
         return Err(ApiError::bad(

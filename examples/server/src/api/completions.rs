@@ -94,6 +94,7 @@ impl GenerateBody {
 fn echoed(app: &App, prompts: &[Prompt]) -> Result<Vec<String>, ApiError> {
     let text = |prompt: &Prompt| match prompt {
         Prompt::Text { text, .. } => Ok(text.clone()),
+        Prompt::Rendered(prompt) => Ok(prompt.to_string()),
         Prompt::Tokens(tokens) => {
             let decoded = app.model.tokenizer().decode(tokens);
             decoded.map_err(|error| ApiError::bad("prompt", error.to_string()))

@@ -17,7 +17,8 @@ import gguf
 import numpy as np
 import torch
 from gguf.quants import dequantize, quantize
-from transformers import AutoConfig, AutoModelForCausalLM
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 import tiny_configs
 from tiny_models import write_folder
@@ -80,7 +81,7 @@ def write_metadata(writer, architecture, config):
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
         return
     inner = getattr(config, "intermediate_size", None) or getattr(config, "ffn_hidden_size", None)
-    writer.add_feed_forward_length(inner or 4 * config.hidden_size)
+    writer.add_feed_forward_length(architecture.inner(config) or inner or 4 * config.hidden_size)
     writer.add_head_count(config.num_attention_heads)
     if heads := architecture.kv_heads(config):
         writer.add_head_count_kv(heads)
@@ -113,6 +114,21 @@ def write_file(path, architecture, model):
     writer.close()
 
 
+def write_seeing(architecture, text, folder):
+    """Save a model that also sees with `text` as its text part: as transformers does, but all experts of a layer as one
+    tensor, as published folders have them."""
+    kind, vision = architecture.seeing
+    config = AutoConfig.for_model(kind, text_config=text.config.to_dict(), vision_config=vision)
+    model = AutoModelForImageTextToText.from_config(config).float().eval()
+    model.model.language_model.load_state_dict(text.model.state_dict())
+    model.lm_head.load_state_dict(text.lm_head.state_dict())
+    write_folder(model, folder)
+    if "experts" in " ".join(model.state_dict()):
+        stored = {name: value for name, value in load_file(folder / "model.safetensors").items() if ".experts." not in name}
+        packed = {name: value.half() for name, value in model.state_dict().items() if ".experts." in name}
+        save_file(stored | packed, folder / "model.safetensors", {"format": "pt"})
+
+
 def logits_of(model, ids):
     with torch.inference_mode():
         return model(torch.tensor([ids]), use_cache=False).logits[0].numpy()
@@ -141,6 +157,8 @@ def write_model(architecture, folder):
     write_file(folder / f"{architecture.name}.gguf", architecture, model)
     if architecture.folder:
         write_folder(model, folder / architecture.name)
+    if architecture.seeing:
+        write_seeing(architecture, model, folder / f"{architecture.name}-seeing")
     (folder / f"{architecture.name}.f32").write_bytes(logits_of(model, ids).astype("<f4").tobytes())
     print(f"{architecture.name}: smallest margin {margin:.1e}, {len(set(greedy))} tokens")
     return {"name": architecture.name, "architecture": architecture.arch or architecture.name,

@@ -35,8 +35,13 @@ class Architecture:
     one_added_to_norms: bool = False
     # Whether it is saved as a folder too.
     folder: bool = True
+    # transformers' name for a model that also sees, of which this is the text part, and what its part for images is.
+    # It is saved as the folder NAME-seeing.
+    seeing: tuple = ()
     # Whether it has attention and a feed-forward part.
     attends: bool = True
+    # Called with (config): features of the feed-forward part, where no key of the configuration is what they are.
+    inner: callable = lambda config: None
     # Called with (config): key/value heads, of all layers or each.
     kv_heads: callable = lambda config: getattr(config, "num_key_value_heads", None) or getattr(config, "num_kv_heads", None)
     # The type of the matrices.
@@ -247,7 +252,9 @@ ARCHITECTURES = [
                  one_added_to_norms=True),
     Architecture("gemma3", "a window of 8 and another rotation in five of six layers",
                  {"num_hidden_layers": 7, "head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 8}, gemma_keys,
-                 one_added, model_type="gemma3_text", one_added_to_norms=True),
+                 one_added, model_type="gemma3_text", one_added_to_norms=True, seeing=("gemma3", {
+                     "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1,
+                     "image_size": 8, "patch_size": 4})),
     Architecture("olmo2", "norms behind the parts, queries and keys normalised as rows", {}),
     Architecture("olmo3", "an olmo2 with a window of 8 in three of four layers, and yarn in the others",
                  {"num_hidden_layers": 4, "sliding_window": 8, "rope_parameters": {

@@ -16,7 +16,7 @@ def state_tensors(values, config):
     changed = {}
     for name, value in squeezed(values).items():
         if name.endswith(".A_log"):
-            value = -np.exp(value)
+            value = -np.exp(value.astype(np.float64)).astype(np.float32)
         changed[name.replace(".dt_bias", ".dt_proj.bias")] = value
     return changed
 
@@ -127,23 +127,26 @@ def qwen3_next_keys(writer, config):
 DELTA = {"num_hidden_layers": 5, "head_dim": 16, "linear_num_key_heads": 2, "linear_num_value_heads": 4,
          "linear_key_head_dim": 8, "linear_value_head_dim": 6,
          "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25}}
+NO_ATTENTION = dict.fromkeys(("intermediate_size", "num_attention_heads", "num_key_value_heads", "max_position_embeddings"))
+VISION = {"depth": 1, "hidden_size": 8, "intermediate_size": 8, "num_heads": 1, "out_hidden_size": 16,
+          "num_position_embeddings": 4, "patch_size": 2}
 EXPERTS = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 24}
 RECURRENT = [
-    Architecture("mamba", "selective scans and nothing else", {"state_size": 4, "time_step_rank": 3}, mamba_keys,
-                 state_tensors, attends=False, folder=False),
-    Architecture("falcon-mamba", "a mamba whose steps, B and C are normalised", {"state_size": 4, "time_step_rank": 3},
-                 mamba_keys, state_tensors, arch="mamba", model_type="falcon_mamba", attends=False, folder=False),
+    Architecture("mamba", "selective scans and nothing else", NO_ATTENTION | {"state_size": 4, "time_step_rank": 3}, mamba_keys,
+                 state_tensors, attends=False),
+    Architecture("falcon-mamba", "a mamba whose steps, B and C are normalised", NO_ATTENTION | {"state_size": 4, "time_step_rank": 3},
+                 mamba_keys, state_tensors, arch="mamba", model_type="falcon_mamba", attends=False),
     Architecture("mamba2", "state spaces with 4 heads in 2 groups",
-                 {"state_size": 4, "num_heads": 4, "head_dim": 8, "n_groups": 2, "chunk_size": 8}, mamba2_keys,
-                 mamba2_tensors, attends=False, folder=False),
+                 NO_ATTENTION | {"state_size": 4, "num_heads": 4, "head_dim": 8, "n_groups": 2, "chunk_size": 8}, mamba2_keys,
+                 mamba2_tensors, attends=False),
     Architecture("lfm2", "short convolutions in two of three layers",
-                 {"num_hidden_layers": 3, "layer_types": ["conv", "full_attention", "conv"], "block_auto_adjust_ff_dim": False},
-                 lfm2_keys, folder=False, tensors=lambda values, config: squeezed(values),
+                 {"num_hidden_layers": 3, "layer_types": ["conv", "full_attention", "conv"], "block_multiple_of": 8},
+                 lfm2_keys, inner=lambda config: 24, tensors=lambda values, config: squeezed(values),
                  kv_heads=lambda config: [config.num_key_value_heads * (kind != "conv") for kind in config.layer_types]),
     Architecture("qwen35", "the gated delta rule in three of four layers, gated attention in the fourth", DELTA, qwen35_keys,
-                 qwen35_tensors, model_type="qwen3_5_text", folder=False, one_added_to_norms=True),
+                 qwen35_tensors, model_type="qwen3_5_text", seeing=("qwen3_5", VISION), one_added_to_norms=True),
     Architecture("qwen35moe", "the same with 6 experts, 2 a token, and a shared one", DELTA | EXPERTS, qwen35_moe_keys,
-                 qwen35_moe_tensors, model_type="qwen3_5_moe_text", folder=False, one_added_to_norms=True),
+                 qwen35_moe_tensors, model_type="qwen3_5_moe_text", seeing=("qwen3_5_moe", VISION), one_added_to_norms=True),
     Architecture("qwen3next", "the gated delta rule in three of four layers, 6 experts, 2 a token, and a shared one",
-                 DELTA | EXPERTS, qwen3_next_keys, qwen3_next_tensors, model_type="qwen3_next", folder=False, one_added_to_norms=True),
+                 DELTA | EXPERTS, qwen3_next_keys, qwen3_next_tensors, model_type="qwen3_next", one_added_to_norms=True),
 ]

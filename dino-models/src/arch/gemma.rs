@@ -76,12 +76,16 @@ impl Architecture for Gemma3 {
     }
 
     fn hugging_face(&self) -> Vec<HuggingFace> {
-        let text = family(&["gemma3_text"], &["Gemma3ForCausalLM"])
-            .windows(Windows::AllButEvery(6))
-            .tensor("model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm")
-            .tensor("model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm")
-            .then(|translation| check_scale(translation, LAYERS_OF_GEMMA3_27B));
-        vec![text]
+        let gemma3 = |types: &[&'static str], classes: &[&'static str]| {
+            family(types, classes)
+                .windows(Windows::AllButEvery(6))
+                .tensor("model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm")
+                .tensor("model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm")
+                .then(|translation| check_scale(translation, LAYERS_OF_GEMMA3_27B))
+        };
+        let text = gemma3(&["gemma3_text"], &["Gemma3ForCausalLM"]);
+        let classes = &["Gemma3ForConditionalGeneration"];
+        vec![text, text_part(gemma3(&["gemma3"], classes))]
     }
 
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
@@ -125,6 +129,38 @@ fn family(model_types: &[&'static str], classes: &[&'static str]) -> HuggingFace
             "blk.{}.post_ffw_norm",
         )
         .change("norm.weight", Change::Map(|weight| weight + 1.0))
+}
+
+/// The text part of a Gemma 3 that also sees. Published folders leave out much of what it is.
+fn text_part(model: HuggingFace) -> HuggingFace {
+    const OTHERS: [&str; 7] = [
+        "vision_config",
+        "boi_token_index",
+        "eoi_token_index",
+        "image_token_index",
+        "image_token_id",
+        "mm_tokens_per_image",
+        "vision_use_head",
+    ];
+    let model = model
+        .nested("text_config")
+        .default("vocab_size", 262_208_u64)
+        .default("num_attention_heads", 8_u64)
+        .default("num_key_value_heads", 4_u64)
+        .default("head_dim", 256_u64)
+        .default("rms_norm_eps", 1e-6)
+        .default("query_pre_attn_scalar", 256_u64)
+        .default("max_position_embeddings", 131_072_u64)
+        .default("rope_theta", 1_000_000.0)
+        .default("rope_local_base_freq", 10_000.0)
+        .prefix("language_model.model.", "model.")
+        .prefix("language_model.lm_head.", "lm_head.")
+        .prefix("model.language_model.", "model.")
+        .other_part("vision_tower.")
+        .other_part("multi_modal_projector.")
+        .other_part("model.vision_tower.")
+        .other_part("model.multi_modal_projector.");
+    OTHERS.into_iter().fold(model, HuggingFace::inert)
 }
 
 /// Scores are scaled as [`gemma`] does it, and a folder that says otherwise is none of these models.

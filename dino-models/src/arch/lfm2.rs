@@ -3,10 +3,11 @@
 //! Liquid AI, arXiv:2511.23404. Reference: `Lfm2ForCausalLM` of `transformers`. Layers without key/value heads are the
 //! convolutional ones. Files name the norm before the head after the embedding, where `transformers` keeps it.
 
-use super::recurrent::positive;
+use super::hugging_face::{Change, HuggingFace, Translation};
+use super::recurrent::{positive, squeezed};
 use super::{Architecture, Mixer, QkNorm, RopePairing, Spec};
 use crate::ModelError;
-use crate::format::Metadata;
+use crate::format::{Metadata, StringArray};
 
 /// LFM2, dense.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,31 @@ impl Architecture for Lfm2 {
         &["lfm2"]
     }
 
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        // Keys of published folders that `transformers` does not read.
+        const UNUSED: [&str; 10] = [
+            "block_dim",
+            "block_mlp_init_scale",
+            "block_norm_eps",
+            "block_out_init_scale",
+            "block_use_xavier_init",
+            "conv_dim",
+            "conv_dim_out",
+            "conv_use_xavier_init",
+            "num_heads",
+            "theta",
+        ];
+        let lfm2 = family(&["lfm2"], &["Lfm2ForCausalLM"])
+            .without("intermediate_size")
+            .only("block_use_swiglu", &[true])
+            .only("use_pos_enc", &[true])
+            .then(inner_size)
+            .tensor("model.layers.{}.feed_forward.w1", "blk.{}.ffn_gate")
+            .tensor("model.layers.{}.feed_forward.w3", "blk.{}.ffn_up")
+            .tensor("model.layers.{}.feed_forward.w2", "blk.{}.ffn_down");
+        vec![UNUSED.into_iter().fold(lfm2, HuggingFace::inert)]
+    }
+
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
         let mut spec = Spec::decoder(metadata, RopePairing::Halves)?;
         let taps = positive(metadata, "shortconv.l_cache")?;
@@ -25,4 +51,80 @@ impl Architecture for Lfm2 {
         spec.output_norm = "token_embd_norm";
         Ok(spec)
     }
+}
+
+/// Folders of all.
+fn family(model_types: &[&'static str], classes: &[&'static str]) -> HuggingFace {
+    HuggingFace::decoder(model_types, classes)
+        .without("rms_norm_eps")
+        .without("num_key_value_heads")
+        .key("norm_eps", "attention.layer_norm_rms_epsilon")
+        .key("conv_L_cache", "shortconv.l_cache")
+        .only("conv_bias", &[false])
+        .recurrent(&["conv"])
+        .then(kv_heads)
+        .tied(true)
+        .tensor("model.embedding_norm", "token_embd_norm")
+        .tensor("model.layers.{}.operator_norm", "blk.{}.attn_norm")
+        .tensor("model.layers.{}.ffn_norm", "blk.{}.ffn_norm")
+        .tensor("model.layers.{}.conv.in_proj", "blk.{}.shortconv.in_proj")
+        .tensor("model.layers.{}.conv.conv", "blk.{}.shortconv.conv")
+        .tensor("model.layers.{}.conv.out_proj", "blk.{}.shortconv.out_proj")
+        .tensor(
+            "model.layers.{}.self_attn.q_layernorm",
+            "blk.{}.attn_q_norm",
+        )
+        .tensor(
+            "model.layers.{}.self_attn.k_layernorm",
+            "blk.{}.attn_k_norm",
+        )
+        .tensor("model.layers.{}.self_attn.out_proj", "blk.{}.attn_output")
+        .change("shortconv.conv.weight", Change::Reshape(squeezed))
+}
+
+/// Key/value heads of each layer; none in those that are convolutions.
+fn kv_heads(translation: &mut Translation<'_>) -> Result<(), ModelError> {
+    const INDICES: &str = "full_attn_idxs";
+    let config = translation.config;
+    let layers: usize = config.get("num_hidden_layers")?;
+    let heads: u32 = config.get("num_key_value_heads")?;
+    let listed = config.maybe::<Vec<usize>>(INDICES)?;
+    let attends = |layer: usize| listed.as_ref().is_none_or(|listed| listed.contains(&layer));
+    let (key, attends): (_, Vec<bool>) = match config.maybe::<&StringArray>("layer_types")? {
+        Some(types) => (
+            "layer_types",
+            types.iter().map(|kind| kind != b"conv").collect(),
+        ),
+        None => (INDICES, (0..layers).map(attends).collect()),
+    };
+    let heads: Vec<u32> = attends
+        .into_iter()
+        .map(|attends| if attends { heads } else { 0 })
+        .collect();
+    translation.set_from(key, "attention.head_count_kv", heads)
+}
+
+/// Features of the feed-forward part, which configurations say before they are rounded.
+fn inner_size(translation: &mut Translation<'_>) -> Result<(), ModelError> {
+    let config = translation.config;
+    let mut key = "intermediate_size";
+    let mut size: usize = match config.maybe(key)? {
+        Some(size) => size,
+        None => config.get("block_ff_dim")?,
+    };
+    if let Some(own) = config.maybe("block_ff_dim")? {
+        (key, size) = ("block_ff_dim", own);
+    }
+    let multiple: usize = config.maybe("block_multiple_of")?.unwrap_or(256);
+    let factor: f64 = config.maybe("block_ffn_dim_multiplier")?.unwrap_or(1.0);
+    if config.maybe("block_auto_adjust_ff_dim")?.unwrap_or(true) {
+        let expected = "a positive number";
+        if multiple == 0 {
+            return Err(translation.impossible("block_multiple_of", "0", expected));
+        }
+        // As Python truncates.
+        size = (factor * (size.saturating_mul(2) / 3) as f64) as usize;
+        size = size.div_ceil(multiple).saturating_mul(multiple);
+    }
+    translation.set_from(key, "feed_forward_length", size)
 }

@@ -244,7 +244,8 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// A linear layer without bias whose weight is some rows of a tensor, `name.weight` of `shape`.
+    /// A linear layer without bias whose weight is some `rows` of a tensor, `name.weight` of `shape`. They are only asked
+    /// for where the tensor has this shape.
     ///
     /// # Errors
     /// If the weight is missing or of another shape.
@@ -255,10 +256,11 @@ impl<'a> Loader<'a> {
         &mut self,
         name: &str,
         shape: [usize; 2],
-        rows: &[usize],
+        rows: impl FnOnce() -> Vec<usize>,
     ) -> Result<Linear, ModelError> {
         let name = format!("{name}.weight");
         let tensor = self.file.weights.expect(&name, &shape)?;
+        let rows = rows();
         let row_bytes = tensor.storage().len() / shape[0];
         let bytes = tensor.storage().as_slice();
         let row = |&row: &usize| &bytes[row * row_bytes..][..row_bytes];

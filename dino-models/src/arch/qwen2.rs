@@ -43,32 +43,8 @@ impl Architecture for Qwen2Moe {
             .windows(Windows::FromLayer)
             .only("qkv_bias", &[true])
             .experts()
-            .then(no_dense_layers)
-            .key("moe_intermediate_size", "expert_feed_forward_length")
-            .key(
-                "shared_expert_intermediate_size",
-                "expert_shared_feed_forward_length",
-            )
-            .tensor(
-                "model.layers.{}.mlp.shared_expert_gate",
-                "blk.{}.ffn_gate_inp_shexp",
-            )
-            .tensor(
-                "model.layers.{}.mlp.shared_expert.gate_proj",
-                "blk.{}.ffn_gate_shexp",
-            )
-            .tensor(
-                "model.layers.{}.mlp.shared_expert.up_proj",
-                "blk.{}.ffn_up_shexp",
-            )
-            .tensor(
-                "model.layers.{}.mlp.shared_expert.down_proj",
-                "blk.{}.ffn_down_shexp",
-            )
-            .change(
-                "ffn_gate_inp_shexp.weight",
-                Change::Reshape(|_, shape| vec![shape.iter().product()]),
-            );
+            .then(no_dense_layers);
+        let qwen2_moe = with_shared_expert(qwen2_moe);
         vec![qwen2_moe]
     }
 
@@ -93,4 +69,34 @@ pub(super) fn no_dense_layers(translation: &mut Translation<'_>) -> Result<(), M
         None | Some(1) => Ok(()),
         Some(step) => Err(translation.unsupported("decoder_sparse_step", &step.to_string())),
     }
+}
+
+/// Folders of models with a shared expert that has a share of its own.
+pub(super) fn with_shared_expert(model: HuggingFace) -> HuggingFace {
+    model
+        .key("moe_intermediate_size", "expert_feed_forward_length")
+        .key(
+            "shared_expert_intermediate_size",
+            "expert_shared_feed_forward_length",
+        )
+        .tensor(
+            "model.layers.{}.mlp.shared_expert_gate",
+            "blk.{}.ffn_gate_inp_shexp",
+        )
+        .tensor(
+            "model.layers.{}.mlp.shared_expert.gate_proj",
+            "blk.{}.ffn_gate_shexp",
+        )
+        .tensor(
+            "model.layers.{}.mlp.shared_expert.up_proj",
+            "blk.{}.ffn_up_shexp",
+        )
+        .tensor(
+            "model.layers.{}.mlp.shared_expert.down_proj",
+            "blk.{}.ffn_down_shexp",
+        )
+        .change(
+            "ffn_gate_inp_shexp.weight",
+            Change::Reshape(|_, shape| vec![shape.iter().product()]),
+        )
 }

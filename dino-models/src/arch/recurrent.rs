@@ -135,3 +135,17 @@ fn divides(
     let (key, fits) = (metadata.scoped()?.key(key), whole.is_multiple_of(part));
     check(metadata, &key, value, fits, &expected)
 }
+
+/// A from the logarithm of -A, which `transformers` keeps.
+pub(super) fn from_logarithm(log: f32) -> f32 {
+    -f64::from(log).exp() as f32
+}
+
+/// The weights of a convolution over each feature by itself, `[features, 1, taps]`, as a matrix.
+pub(super) fn squeezed(_: &Metadata, shape: &[usize]) -> Vec<usize> {
+    match shape {
+        [features, 1, taps] => vec![*features, *taps],
+        // The loader says what is wrong with it.
+        _ => shape.to_vec(),
+    }
+}

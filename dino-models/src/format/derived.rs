@@ -11,6 +11,8 @@ use std::sync::Arc;
 pub(crate) enum Step {
     /// Row `i` of each matrix becomes what row `order[i]` was; of a vector, element `i`.
     Rows(Arc<[usize]>),
+    /// Column `i` of each matrix becomes what column `order[i]` was.
+    Columns(Arc<[usize]>),
     /// Rows of each matrix become columns.
     Transpose,
     /// Each value becomes another, in f32.
@@ -192,9 +194,10 @@ impl Step {
                     *rows = order.len();
                 }
             }
+            Self::Columns(order) if shape.len() > 1 => shape[axis + 1] = order.len(),
             Self::Transpose if shape.len() > 1 => shape.swap(axis, axis + 1),
             Self::Reshape(after) => shape.clone_from(after),
-            Self::Transpose | Self::Map(_) => {}
+            Self::Columns(_) | Self::Transpose | Self::Map(_) => {}
         }
     }
 
@@ -208,6 +211,13 @@ impl Step {
                 *rows = fits.then_some(order.len())?;
                 // The elements of a vector of blocks cannot be moved.
                 (before.shape.len() > 1 || before.dtype.block_len() == 1).then_some(after)
+            }
+            Self::Columns(order) => {
+                let last = after.shape.len().checked_sub(1).filter(|last| *last > 0)?;
+                let columns = after.shape.get_mut(last)?;
+                let fits = order.iter().all(|&column| column < *columns) && !order.is_empty();
+                *columns = fits.then_some(order.len())?;
+                (before.dtype.block_len() == 1).then_some(after)
             }
             Self::Transpose => {
                 let last = after.shape.len().checked_sub(1)?;
@@ -245,6 +255,7 @@ impl Step {
                 }
                 moved
             }
+            Self::Columns(order) => pick_columns(bytes, row_bytes, dtype.block_bytes(), order),
             Self::Transpose => transpose(bytes, rows, row_bytes, dtype.block_bytes()),
             Self::Map(change) => {
                 let mut floats = vec![0.0; shape.iter().product()];
@@ -270,6 +281,17 @@ impl Step {
             bytes: Storage::from_vec(bytes),
         }
     }
+}
+
+/// The columns `order` of each row of `row_bytes` bytes; a value has `size` bytes.
+fn pick_columns(bytes: &[u8], row_bytes: usize, size: usize, order: &[usize]) -> Vec<u8> {
+    let mut picked = Vec::with_capacity(bytes.len());
+    for row in bytes.chunks_exact(row_bytes.max(1)) {
+        for &column in order {
+            picked.extend_from_slice(&row[column * size..][..size]);
+        }
+    }
+    picked
 }
 
 /// Each matrix of `rows` rows of `row_bytes` bytes with rows and columns exchanged; a value has `size` bytes.
@@ -324,6 +346,13 @@ mod tests {
     }
 
     #[test]
+    fn columns_are_picked() {
+        let step = vec![Step::Columns([2, 0].into())];
+        let picked = made(vec![tensor("a", &[2, 3], 0)], Join::Rows, step);
+        assert_eq!(picked, (vec![2, 2], vec![2., 0., 5., 3.]));
+    }
+
+    #[test]
     fn a_matrix_is_turned() {
         let turned = made(
             vec![tensor("a", &[2, 3], 0)],
@@ -353,5 +382,6 @@ mod tests {
             )
             .contains("`v`")
         );
+        assert!(refused(one(), Join::Rows, vec![Step::Columns([2].into())]).contains("`a`"));
     }
 }

@@ -188,6 +188,11 @@ impl Metadata {
         self.entries.contains_key(key)
     }
 
+    /// The value of a key, of whatever type. Does not count as reading it.
+    pub(crate) fn peek(&self, key: &str) -> Option<&Value> {
+        self.entries.get(key).map(|entry| &entry.value)
+    }
+
     /// The value of a key, of whatever type.
     pub fn value(&self, key: &str) -> Option<&Value> {
         let entry = self.entries.get(key)?;

@@ -72,10 +72,11 @@ fn queries_and_gates(
         |index: usize, kind: usize| (index / head_dim * 2 + kind) * head_dim + index % head_dim;
     let shape = [2 * heads * head_dim, spec.hidden];
     let [query, gate] = [0, 1].map(|kind| {
-        let rows: Vec<usize> = (0..heads * head_dim)
-            .map(|index| row(index, kind))
-            .collect();
-        loader.picked(name, shape, &rows)
+        let rows = || {
+            let indices = 0..heads * head_dim;
+            indices.map(|index| row(index, kind)).collect()
+        };
+        loader.picked(name, shape, rows)
     });
     Ok([query?, gate?])
 }

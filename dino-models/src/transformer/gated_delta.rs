@@ -86,8 +86,10 @@ fn rates(
     // For each key head, the rates of its value heads and then their decays.
     let group = heads / delta.rule.key_heads;
     let row = |head: usize, kind: usize| (head / group * 2 + kind) * group + head % group;
-    let rows = [0, 1].map(|kind| (0..heads).map(|head| row(head, kind)).collect::<Vec<_>>());
-    let [rate, decay] = rows.map(|rows| loader.picked(&name("ssm_ba"), [2 * heads, hidden], &rows));
+    let [rate, decay] = [0, 1].map(|kind| {
+        let rows = || (0..heads).map(|head| row(head, kind)).collect();
+        loader.picked(&name("ssm_ba"), [2 * heads, hidden], rows)
+    });
     Ok([rate?, decay?])
 }
 

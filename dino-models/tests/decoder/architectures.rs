@@ -76,10 +76,10 @@ fn logits_are_those_of_transformers() {
         } = reference;
         let mut runner = Runner::with(load(&name, context), 2);
         // Registers sum in several places at once, plain code one term after the other: its roundings add up to more
-        // (measured: 2.3e-11 for qwen3next, whose delta rule goes through all positions).
+        // (measured for qwen3next, whose delta rule goes through all positions: 2.3e-11, and 1.1e-11 in registers).
         let bound = match runner.compute.kernels.isa() {
             dino_kernels::Isa::Scalar => 1e-10,
-            _ => 1e-11,
+            _ => 3e-11,
         };
         for chunk in [tokens.len(), 7, 1] {
             let sequence = runner.cache.add();

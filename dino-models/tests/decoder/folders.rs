@@ -14,7 +14,10 @@ fn pairs() -> Vec<(PathBuf, PathBuf)> {
                 continue;
             }
             let split = folder.with_file_name("split-00001-of-00003.gguf");
-            let file = folder.with_extension("gguf");
+            // The text part of a model that also sees is a model of its own.
+            let name = folder.file_name().unwrap().to_str().unwrap();
+            let text = name.strip_suffix("-seeing").unwrap_or(name);
+            let file = folder.with_file_name(format!("{text}.gguf"));
             pairs.push((folder, if file.is_file() { file } else { split }));
         }
     }

@@ -63,7 +63,7 @@ impl HuggingFace {
                         let step = change.step(metadata, &[order.len(), 1])?;
                         order = reordered(&order, &step);
                     }
-                    Change::Map(_) | Change::Reshape(_) => return Ok(None),
+                    Change::Columns(_) | Change::Map(_) | Change::Reshape(_) => return Ok(None),
                 }
             }
             let weight = match self.is_joined(target.name) {

@@ -14,6 +14,8 @@ pub type RowOrder = fn(&Metadata, usize) -> Result<Vec<usize>, ModelError>;
 pub enum Change {
     /// Another order of the rows of each matrix.
     Rows(RowOrder),
+    /// Another order of the columns of each matrix.
+    Columns(RowOrder),
     /// Rows become columns, as for the `Conv1D` of `transformers`, which stores `[in_features, out_features]`.
     Transpose,
     /// Each value becomes another one; the tensor is F32 then.
@@ -30,6 +32,10 @@ impl Change {
                 let rows = shape.get(crate::format::row_axis(shape));
                 Step::Rows(order(metadata, rows.copied().unwrap_or(0))?.into())
             }
+            Self::Columns(order) => {
+                let columns = shape.last().copied().unwrap_or(0);
+                Step::Columns(order(metadata, columns)?.into())
+            }
             Self::Transpose => Step::Transpose,
             Self::Map(change) => Step::Map(change),
             Self::Reshape(reshape) => Step::Reshape(reshape(metadata, shape)),
@@ -41,6 +47,7 @@ impl fmt::Debug for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Rows(_) => "Rows",
+            Self::Columns(_) => "Columns",
             Self::Transpose => "Transpose",
             Self::Map(_) => "Map",
             Self::Reshape(_) => "Reshape",

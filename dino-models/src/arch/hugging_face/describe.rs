@@ -34,9 +34,13 @@ pub struct HuggingFace {
     pub(super) keys: IndexMap<&'static str, Key>,
     pub(super) hooks: Vec<Hook>,
     pub(super) windows: Windows,
+    /// The `layer_types` that are no attention.
+    pub(super) recurrent: &'static [&'static str],
     pub(super) tied: Option<bool>,
     pub(super) biases: IndexMap<&'static str, (bool, &'static [&'static str])>,
     pub(super) prefixes: Vec<(&'static str, &'static str)>,
+    /// What the names of tensors of other parts start with.
+    pub(super) other_parts: Vec<&'static str>,
     /// Their pattern, and the tensors that it becomes.
     pub(super) tensors: IndexMap<&'static str, Vec<Target>>,
     pub(super) changes: Vec<(&'static str, Change)>,
@@ -81,9 +85,11 @@ impl HuggingFace {
             keys: IndexMap::new(),
             hooks: Vec::new(),
             windows: Windows::None,
+            recurrent: &[],
             tied: None,
             biases: IndexMap::new(),
             prefixes: Vec::new(),
+            other_parts: Vec::new(),
             tensors: IndexMap::new(),
             changes: Vec::new(),
         }
@@ -130,16 +136,22 @@ impl HuggingFace {
 
     /// Layer norms, whose epsilon is `key`, instead of RMS norms.
     #[must_use]
-    pub fn layer_norms(mut self, key: &'static str) -> Self {
-        self.keys.shift_remove("rms_norm_eps");
-        self.key(key, "attention.layer_norm_epsilon")
+    pub fn layer_norms(self, key: &'static str) -> Self {
+        self.without("rms_norm_eps")
+            .key(key, "attention.layer_norm_epsilon")
     }
 
     /// The activation must be one of these, whatever [`Self::decoder`] says.
     #[must_use]
-    pub fn activation(mut self, key: &'static str, values: &[&'static str]) -> Self {
-        self.keys.shift_remove("hidden_act");
-        self.only(key, values)
+    pub fn activation(self, key: &'static str, values: &[&'static str]) -> Self {
+        self.without("hidden_act").only(key, values)
+    }
+
+    /// Forgets what was said of a key: these models have none of that name.
+    #[must_use]
+    pub fn without(mut self, key: &'static str) -> Self {
+        self.keys.shift_remove(key);
+        self
     }
 
     /// Rows of queries and keys in the order of llama's files; see [`interleave_queries`].
@@ -170,6 +182,15 @@ impl HuggingFace {
             .tensor(
                 "model.layers.{}.mlp.experts.{}.down_proj",
                 "blk.{}.ffn_down_exps",
+            )
+            // All experts of a layer as one tensor, without `.weight`.
+            .split(
+                "model.layers.{}.mlp.experts.gate_up_proj",
+                &["blk.{}.ffn_gate_exps.weight", "blk.{}.ffn_up_exps.weight"],
+            )
+            .tensor(
+                "model.layers.{}.mlp.experts.down_proj",
+                "blk.{}.ffn_down_exps.weight",
             )
     }
 
@@ -251,6 +272,13 @@ impl HuggingFace {
         self
     }
 
+    /// Which of the `layer_types` are no attention; a hook says what they are then.
+    #[must_use]
+    pub fn recurrent(mut self, types: &'static [&'static str]) -> Self {
+        self.recurrent = types;
+        self
+    }
+
     /// Whether the embedding table is the head too where `tie_word_embeddings` is not there.
     #[must_use]
     pub fn tied(mut self, tied: bool) -> Self {
@@ -304,6 +332,19 @@ impl HuggingFace {
         self
     }
 
+    /// The tensor `theirs` becomes each of `ours`, as whole; changes pick what belongs to which.
+    #[must_use]
+    pub fn copies(mut self, theirs: &'static str, ours: &[&'static str]) -> Self {
+        let target = |&name: &&'static str| Target {
+            name,
+            part: (0, 1),
+            place: 0,
+        };
+        self.tensors
+            .insert(theirs, ours.iter().map(target).collect());
+        self
+    }
+
     /// The rows of `theirs` in turn are those of `ours`.
     #[must_use]
     pub fn join(mut self, theirs: &[&'static str], ours: &'static str) -> Self {
@@ -320,6 +361,14 @@ impl HuggingFace {
     #[must_use]
     pub fn ignore(mut self, theirs: &'static str) -> Self {
         self.tensors.insert(theirs, Vec::new());
+        self
+    }
+
+    /// Tensors whose names start with `theirs` belong to a part of the model that text does not go through, such as the
+    /// tower for images, or the layers that guess ahead.
+    #[must_use]
+    pub fn other_part(mut self, theirs: &'static str) -> Self {
+        self.other_parts.push(theirs);
         self
     }
 

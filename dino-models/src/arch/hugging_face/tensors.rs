@@ -54,7 +54,10 @@ fn gather(
     let description = translation.description;
     let called = description.prefixed(folder.tensors.keys().map(String::as_str));
     let mut gathered: IndexMap<String, Gathered> = IndexMap::new();
-    for ((name, raw), called) in folder.tensors.iter().zip(&called) {
+    let others = &description.other_parts;
+    let own = |name: &String| !others.iter().any(|other| name.starts_with(other));
+    let all = folder.tensors.iter().zip(&called);
+    for ((name, raw), called) in all.filter(|((name, _), _)| own(name)) {
         let Some((targets, end, numbers)) = find(description, called) else {
             // Nothing here asks for it: under its own name the loader will say so.
             let tensor = raw.readable(&folder.weights_file, name)?;

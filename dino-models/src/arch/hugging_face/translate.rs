@@ -65,6 +65,13 @@ impl<'a> FolderConfig<'a> {
         self.metadata.contains(&self.name(key))
     }
 
+    /// Whether a key beside the nested object only says again what the object says.
+    fn is_repeated(&self, key: &str) -> bool {
+        let inside = self.nested.map(|object| format!("{object}.{key}"));
+        let said = |key: &str| self.metadata.peek(key).map(ToString::to_string);
+        inside.is_some_and(|inside| said(&inside).is_some() && said(&inside) == said(key))
+    }
+
     /// Whether there is an object of this name. Does not count as reading it.
     pub fn has_object(&self, key: &str) -> bool {
         let inside = format!("{}.", self.nested.unwrap_or_default());
@@ -165,6 +172,9 @@ impl Translation<'_> {
                 .as_deref()
                 .and_then(|object| key.strip_prefix(object));
             let inside = inside.unwrap_or(key);
+            if self.config.is_repeated(key) {
+                return false;
+            }
             !inert.iter().any(|name| {
                 let rest = inside.strip_prefix(name);
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -243,6 +253,8 @@ fn set_defaults(config: &mut Metadata, description: &HuggingFace) {
         let there = config.contains(key) || inside.is_some_and(|inside| config.contains(&inside));
         if !there {
             config.insert(*key, value.clone());
+            // Nobody wrote it, so nobody has to read it.
+            config.value(key);
         }
     }
 }

@@ -75,7 +75,9 @@ fn listed(translation: &Translation<'_>, layers: usize) -> Result<Option<Vec<boo
         let expected = format!("one type for each of {layers} layers");
         return Err(translation.impossible(TYPES, &found, &expected));
     }
+    let recurrent = translation.description.recurrent;
     let windowed = |kind: &[u8]| match kind {
+        _ if recurrent.iter().any(|known| known.as_bytes() == kind) => Ok(false),
         b"full_attention" => Ok(false),
         b"sliding_attention" => Ok(true),
         _ => Err(translation.unsupported(TYPES, &String::from_utf8_lossy(kind))),

@@ -10,18 +10,35 @@ activations neither vanish nor overflow. The vocabulary is that of another GGUF 
 
 import argparse
 import os
+from typing import NamedTuple
 
 import gguf
 import numpy as np
 
 TYPE = gguf.GGMLQuantizationType
 
-# name: (layers, hidden, heads, key/value heads, feed-forward, vocabulary, tied head, context)
+
+class Shape(NamedTuple):
+    """Sizes of a decoder; `inner` is that of the feed-forward part, or of each of its experts."""
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    inner: int
+    vocabulary: int
+    tied: bool
+    context: int
+    arch: str = "llama"
+    experts: int = 0
+    used: int = 0
+
+
 SHAPES = {
-    "smollm2-135m": (30, 576, 9, 3, 1536, 49152, True, 8192),
-    "qwen2.5-0.5b": (24, 896, 14, 2, 4864, 151936, True, 32768),
-    "llama-3.2-1b": (16, 2048, 32, 8, 8192, 128256, True, 131072),
-    "llama-3.1-8b": (32, 4096, 32, 8, 14336, 128256, False, 131072),
+    "smollm2-135m": Shape(30, 576, 9, 3, 1536, 49152, True, 8192),
+    "qwen2.5-0.5b": Shape(24, 896, 14, 2, 4864, 151936, True, 32768),
+    "llama-3.2-1b": Shape(16, 2048, 32, 8, 8192, 128256, True, 131072),
+    "llama-3.1-8b": Shape(32, 4096, 32, 8, 14336, 128256, False, 131072),
+    "olmoe-1b-7b": Shape(16, 2048, 16, 16, 1024, 50304, False, 4096, "olmoe", 64, 8),
 }
 
 # Places of f16 scales and minimums in a block, and what divides the weights' deviation to give the scale: about the
@@ -58,12 +75,16 @@ def random_tensor(random, dtype, shape):
     return blocks.reshape(*shape[:-1], shape[-1] // length * size)
 
 
-def dtype_of(name, preset, layer, layers):
+def dtype_of(name, preset, layer, shape):
     """The type of a matrix: the preset itself, or for Q4_K_M about what llama.cpp's quantizer chooses."""
+    layers = shape.layers
+    if name == "ffn_gate_inp":
+        return TYPE.F32
     if preset != "Q4_K_M":
         return TYPE[preset]
     more_bits = layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2
-    if name in ("token_embd", "output") or (name in ("attn_v", "ffn_down") and more_bits):
+    head = "token_embd" if shape.tied else "output"
+    if name == head or (name in ("attn_v", "ffn_down", "ffn_down_exps") and more_bits):
         return TYPE.Q6_K
     return TYPE.Q4_K
 
@@ -90,6 +111,56 @@ def copy_vocabulary(writer, path, size):
             writer.add_uint32(key, int(value))
 
 
+def write_keys(writer, shape, name):
+    writer.add_name(f"random {name}")
+    writer.add_context_length(shape.context)
+    writer.add_embedding_length(shape.hidden)
+    writer.add_block_count(shape.layers)
+    writer.add_feed_forward_length(shape.inner)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.kv_heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(shape.hidden // shape.heads)
+    writer.add_rope_freq_base(500000.0)
+    writer.add_vocab_size(shape.vocabulary)
+    if shape.experts:
+        writer.add_expert_count(shape.experts)
+        writer.add_expert_used_count(shape.used)
+
+
+def tensors(shape, preset):
+    """Name, type and shape of each tensor, in the file's order."""
+    def matrix(name, *sizes, layer=-1):
+        prefix = "" if layer < 0 else f"blk.{layer}."
+        dtype = dtype_of(name, preset, layer, shape)
+        return f"{prefix}{name}.weight", dtype, sizes
+
+    def norm(name, size=shape.hidden):
+        return f"{name}.weight", TYPE.F32, (size,)
+
+    hidden, inner, keys = shape.hidden, shape.inner, shape.kv_heads * shape.hidden // shape.heads
+    yield matrix("token_embd", shape.vocabulary, hidden)
+    for layer in range(shape.layers):
+        yield norm(f"blk.{layer}.attn_norm")
+        yield matrix("attn_q", hidden, hidden, layer=layer)
+        yield matrix("attn_k", keys, hidden, layer=layer)
+        yield matrix("attn_v", keys, hidden, layer=layer)
+        yield matrix("attn_output", hidden, hidden, layer=layer)
+        if shape.arch == "olmoe":
+            yield norm(f"blk.{layer}.attn_q_norm")
+            yield norm(f"blk.{layer}.attn_k_norm", keys)
+        yield norm(f"blk.{layer}.ffn_norm")
+        experts, suffix = ((shape.experts,), "_exps") if shape.experts else ((), "")
+        if shape.experts:
+            yield matrix("ffn_gate_inp", shape.experts, hidden, layer=layer)
+        yield matrix(f"ffn_gate{suffix}", *experts, inner, hidden, layer=layer)
+        yield matrix(f"ffn_up{suffix}", *experts, inner, hidden, layer=layer)
+        yield matrix(f"ffn_down{suffix}", *experts, hidden, inner, layer=layer)
+    yield norm("output_norm")
+    if not shape.tied:
+        yield matrix("output", shape.vocabulary, hidden)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, required=True)
@@ -97,49 +168,27 @@ def main():
     parser.add_argument("--vocabulary", default=os.environ.get("DINO_MODEL"), help="a GGUF file with a tokenizer")
     parser.add_argument("--out", required=True)
     arguments = parser.parse_args()
-    layers, hidden, heads, kv_heads, inner, vocabulary, tied, context = SHAPES[arguments.shape]
-    head_dim = hidden // heads
+    shape = SHAPES[arguments.shape]
     random = np.random.default_rng(1)
 
-    writer = gguf.GGUFWriter(arguments.out, "llama", use_temp_file=True)
-    writer.add_name(f"random {arguments.shape}")
-    writer.add_context_length(context)
-    writer.add_embedding_length(hidden)
-    writer.add_block_count(layers)
-    writer.add_feed_forward_length(inner)
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(kv_heads)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_dimension_count(head_dim)
-    writer.add_rope_freq_base(500000.0)
-    writer.add_vocab_size(vocabulary)
-    copy_vocabulary(writer, arguments.vocabulary, vocabulary)
-
-    def matrix(name, rows, columns, layer=-1):
-        dtype = dtype_of(name, arguments.type, layer, layers)
-        prefix = "" if layer < 0 else f"blk.{layer}."
-        writer.add_tensor(f"{prefix}{name}.weight", random_tensor(random, dtype, (rows, columns)), raw_dtype=dtype)
-
-    def norm(name):
-        writer.add_tensor(f"{name}.weight", np.ones(hidden, np.float32))
-
-    matrix("token_embd", vocabulary, hidden)
-    for layer in range(layers):
-        norm(f"blk.{layer}.attn_norm")
-        matrix("attn_q", hidden, hidden, layer)
-        matrix("attn_k", kv_heads * head_dim, hidden, layer)
-        matrix("attn_v", kv_heads * head_dim, hidden, layer)
-        matrix("attn_output", hidden, hidden, layer)
-        norm(f"blk.{layer}.ffn_norm")
-        matrix("ffn_gate", inner, hidden, layer)
-        matrix("ffn_up", inner, hidden, layer)
-        matrix("ffn_down", hidden, inner, layer)
-    norm("output_norm")
-    if not tied:
-        matrix("output", vocabulary, hidden)
+    writer = gguf.GGUFWriter(arguments.out, shape.arch)
+    write_keys(writer, shape, arguments.shape)
+    copy_vocabulary(writer, arguments.vocabulary, shape.vocabulary)
+    # Sizes first, then one tensor at a time: a model larger than the memory can be written.
+    for name, dtype, sizes in tensors(shape, arguments.type):
+        length, size = gguf.GGML_QUANT_SIZES[dtype]
+        columns = sizes[-1] // length * size
+        # As bytes the writer takes a tensor of blocks, as values one of floats.
+        stored = sizes if dtype == TYPE.F32 else (*sizes[:-1], columns)
+        kind = np.dtype(np.float32 if dtype == TYPE.F32 else np.uint8)
+        nbytes = int(np.prod(sizes[:-1])) * columns
+        writer.add_tensor_info(name, stored, kind, nbytes, raw_dtype=dtype)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
+    writer.write_ti_data_to_file()
+    for name, dtype, sizes in tensors(shape, arguments.type):
+        is_norm = len(sizes) == 1
+        writer.write_tensor_data(np.ones(sizes, np.float32) if is_norm else random_tensor(random, dtype, sizes))
     writer.close()
 
 

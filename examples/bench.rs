@@ -331,7 +331,14 @@ fn report(
         "tg_runs": generation.0,
         "load_seconds": model.load_time().as_secs_f64(),
         "peak_rss_bytes": peak_memory(),
+        "expert_hit_rate": expert_hit_rate(model),
     })
+}
+
+/// Of the experts that tokens were routed to, the share that was in memory; `None` where all of them always are.
+fn expert_hit_rate(model: &Model) -> Option<f64> {
+    let stats = model.expert_stats()?;
+    Some(stats.hits as f64 / (stats.hits + stats.misses).max(1) as f64)
 }
 
 fn print_table(
@@ -351,6 +358,9 @@ fn print_table(
         model.load_time().as_secs_f64(),
         megabytes.unwrap_or_default(),
     );
+    if let Some(rate) = expert_hit_rate(model) {
+        println!("experts in memory when wanted: {:.0} %\n", 100.0 * rate);
+    }
     let depth = match arguments.depth {
         0 => String::new(),
         depth => format!(" @ d{depth}"),

@@ -88,7 +88,7 @@ pub use dino_kernels::{Isa, KvType};
 pub use dino_models::arch::{Architecture, LoadProgress};
 pub use dino_models::encoder::Pooling;
 pub use dino_models::tokenizer::{EncodeOptions, Tokenizer};
-pub use dino_models::{Adapter, Config, ModelError, Residency};
+pub use dino_models::{Adapter, Config, ExpertStats, ModelError, Residency};
 pub use {dino_core, dino_kernels, dino_models, dino_quant};
 
 /// The examples of the guides are tested.

@@ -41,21 +41,22 @@ SHAPES = {
     "olmoe-1b-7b": Shape(16, 2048, 16, 16, 1024, 50304, False, 4096, "olmoe", 64, 8),
 }
 
-# Places of f16 scales and minimums in a block, and what divides the weights' deviation to give the scale: about the
-# deviation of the codes, times that of the inner scales where there are some.
+# Places of f16 scales and minimums in a block; what divides the weights' deviation to give the scale (the deviation of the
+# codes, times that of the inner scales where there are some); and the minimum over the scale with which weights are 0 on average:
+# otherwise all rows would point the same way, and all tokens go to the same experts.
 BLOCKS = {
-    TYPE.Q4_0: ([0], [], 4.6),
-    TYPE.Q4_1: ([0], [2], 4.6),
-    TYPE.Q5_0: ([0], [], 9.2),
-    TYPE.Q5_1: ([0], [2], 9.2),
-    TYPE.Q8_0: ([0], [], 74),
-    TYPE.Q2_K: ([80], [82], 8),
-    TYPE.Q3_K: ([108], [], 37),
-    TYPE.Q4_K: ([0], [2], 160),
-    TYPE.Q5_K: ([0], [2], 320),
-    TYPE.Q6_K: ([208], [], 1300),
-    TYPE.IQ4_NL: ([0], [], 70),
-    TYPE.IQ4_XS: ([0], [], 1100),
+    TYPE.Q4_0: ([0], [], 4.6, 0),
+    TYPE.Q4_1: ([0], [2], 4.6, -7.5),
+    TYPE.Q5_0: ([0], [], 9.2, 0),
+    TYPE.Q5_1: ([0], [2], 9.2, -15.5),
+    TYPE.Q8_0: ([0], [], 74, 0),
+    TYPE.Q2_K: ([80], [82], 14, 1.5),
+    TYPE.Q3_K: ([108], [], 37, 0),
+    TYPE.Q4_K: ([0], [2], 258, 7.5),
+    TYPE.Q5_K: ([0], [2], 527, 15.5),
+    TYPE.Q6_K: ([208], [], 1300, 0),
+    TYPE.IQ4_NL: ([0], [], 70, 0),
+    TYPE.IQ4_XS: ([0], [], 1100, 0),
 }
 
 
@@ -66,9 +67,9 @@ def random_tensor(random, dtype, shape):
         values = random.standard_normal(shape, np.float32) * np.float32(deviation)
         return gguf.quants.quantize(values, dtype)
     length, size = gguf.GGML_QUANT_SIZES[dtype]
-    scales, minimums, divisor = BLOCKS[dtype]
+    scales, minimums, divisor, middle = BLOCKS[dtype]
     blocks = np.frombuffer(random.bytes(int(np.prod(shape)) // length * size), np.uint8).copy().reshape(-1, size)
-    for places, factor in ((scales, 1), (minimums, -0.1)):
+    for places, factor in ((scales, 1), (minimums, middle)):
         for at in places:
             value = np.float16(deviation / divisor * factor)
             blocks[:, at:at + 2] = np.frombuffer(value.tobytes(), np.uint8)

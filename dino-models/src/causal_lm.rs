@@ -1,6 +1,6 @@
 //! What every language model can do.
 
-use crate::{Batch, Cache, ModelError};
+use crate::{Batch, Cache, ExpertStats, ModelError};
 use dino_kernels::{Compute, KvLayout, KvTypes};
 use ndarray::ArrayView2;
 use std::any::Any;
@@ -66,6 +66,11 @@ pub trait CausalLm: Send + Sync {
     /// runs with the [adapters](crate::Adapter) of a batch. By default there is none.
     fn linear_shape(&self, name: &str) -> Option<[usize; 2]> {
         let _ = name;
+        None
+    }
+
+    /// How often experts were in memory when they were wanted, where only some of them are.
+    fn expert_stats(&self) -> Option<ExpertStats> {
         None
     }
 

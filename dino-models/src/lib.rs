@@ -48,4 +48,4 @@ pub use cache::{Cache, Saved, SavedError, SequenceId};
 pub use causal_lm::{CausalLm, Config, Scratch};
 pub use encoder::{Encoder, EncoderConfig};
 pub use error::ModelError;
-pub use residency::Residency;
+pub use residency::{ExpertStats, Residency};

@@ -9,7 +9,7 @@ use dino_kernels::{Compute, Isa, KvTypes};
 use dino_models::format::Metadata;
 use dino_models::packed_file::PackedCache;
 use dino_models::tokenizer::Tokenizer;
-use dino_models::{Adapter, AdapterBase, Cache, CausalLm, Config, Registry};
+use dino_models::{Adapter, AdapterBase, Cache, CausalLm, Config, ExpertStats, Registry};
 
 use super::ModelBuilder;
 use crate::{ChatTemplate, Error, Result, SamplingParams};
@@ -156,6 +156,12 @@ impl Model {
     /// What became of the packed file; see [`ModelBuilder::packed_cache`].
     pub fn packed_cache(&self) -> &PackedCache {
         &self.0.packed_cache
+    }
+
+    /// How often the experts of a model that is [streamed](crate::Residency::Streamed) were in memory when tokens were
+    /// routed to them; `None` where all of them stay, or there are none.
+    pub fn expert_stats(&self) -> Option<ExpertStats> {
+        self.language_model().expert_stats()
     }
 
     /// What makes the vector of a text, as the file says.

@@ -4,6 +4,7 @@ use super::Bias;
 use super::spec::check;
 use crate::format::{Metadata, ModelFile, Weights};
 use crate::packed_file::{PackedCache, PackedStore};
+use crate::residency::Unit;
 use crate::{ModelError, Residency};
 use dino_core::storage::Arena;
 use dino_core::{DType, Observe, Requantize, Storage, Tensor, WeightPlace};
@@ -93,7 +94,7 @@ pub struct Loader<'a> {
     arena: Arena,
     packed: PackedStore,
     /// Packed weights since the last [`Loader::take_unit`].
-    unit: Vec<Storage>,
+    unit: Unit,
     /// Of the linear layers so far, by the names of their weights.
     linear_shapes: HashMap<String, [usize; 2]>,
     done: usize,
@@ -123,7 +124,7 @@ impl<'a> Loader<'a> {
             options,
             arena: Arena::new(),
             packed,
-            unit: Vec::new(),
+            unit: Unit::default(),
             linear_shapes: HashMap::new(),
             done: 0,
             total,
@@ -174,14 +175,17 @@ impl<'a> Loader<'a> {
     }
 
     /// The linear layers without bias whose weights are the matrices of one tensor, `name.weight`, of `shape`: `[layers,
-    /// out_features, in_features]`. Each is packed by itself.
+    /// out_features, in_features]`: those of experts. Each is packed by itself.
     ///
     /// # Errors
     /// If the tensor is missing or of another shape.
     pub fn stack(&mut self, name: &str, shape: [usize; 3]) -> Result<Vec<Linear>, ModelError> {
         let tensor = (self.file.weights).expect(&format!("{name}.weight"), &shape)?;
         let layers = (0..shape[0]).map(|index| {
-            let weight = self.pack(&tensor.index(index)?)?;
+            let weight = self.place(&tensor.index(index)?)?;
+            let experts = &mut self.unit.experts;
+            experts.resize_with(experts.len().max(index + 1), Vec::new);
+            experts[index].push(weight.storage().clone());
             let watch = self.watch(tensor.name()).map(|watch| Watch {
                 matrix: index,
                 matrices: shape[0],
@@ -301,6 +305,13 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// If it cannot be re-encoded or packed.
     pub fn pack(&mut self, tensor: &Tensor) -> Result<PackedWeight, ModelError> {
+        let weight = self.place(tensor)?;
+        self.unit.always.push(weight.storage().clone());
+        Ok(weight)
+    }
+
+    /// As [`Self::pack`], before it is said when the weight is used.
+    fn place(&mut self, tensor: &Tensor) -> Result<PackedWeight, ModelError> {
         let encoder = self.options.requantize.as_ref();
         let target = encoder.and_then(|encoder| encoder.target(tensor));
         let shape = [tensor.rows(), tensor.columns()];
@@ -309,7 +320,6 @@ impl<'a> Loader<'a> {
             Some(weight) => self.settle(weight)?,
             None => self.pack_anew(tensor, target)?,
         };
-        self.unit.push(weight.storage().clone());
         self.advance(tensor);
         Ok(weight)
     }
@@ -356,7 +366,7 @@ impl<'a> Loader<'a> {
     }
 
     /// The bytes of the weights that were packed since this was last asked: one layer's, if it is asked after each.
-    pub(crate) fn take_unit(&mut self) -> Vec<Storage> {
+    pub(crate) fn take_unit(&mut self) -> Unit {
         std::mem::take(&mut self.unit)
     }
 

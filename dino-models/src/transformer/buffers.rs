@@ -98,6 +98,10 @@ impl Rows {
             .slice_axis_move(Axis(0), Slice::from(rows.clone()))
     }
 
+    pub(super) fn part_mut(&mut self, rows: Range<usize>) -> ArrayViewMut2<'_, f32> {
+        self.view_mut().slice_axis_move(Axis(0), Slice::from(rows))
+    }
+
     pub(crate) fn view_mut(&mut self) -> ArrayViewMut2<'_, f32> {
         ArrayViewMut2::from_shape(self.shape, &mut self.values)
             .expect("as many values as the shape says")

@@ -1,8 +1,8 @@
 //! A feed-forward part of many experts, of which each token goes through a few (Shazeer et al., arXiv:1701.06538).
 //!
 //! Rows are gathered by expert, so that each expert's weights are read once for all tokens that chose it, and all
-//! experts run as one parallel region. A token's results are added in the order of its own choice: what else is in the
-//! batch changes nothing.
+//! experts run as one parallel region; where they come and go, as many at a time as there is room for. A token's results are
+//! added in the order of its own choice: what else is in the batch changes nothing.
 
 use super::buffers::{Buffers, Rows};
 use super::feed_forward::activate_gate;
@@ -14,10 +14,13 @@ use crate::ModelError;
 use crate::arch::{self, Bias, Linear, Loader};
 use dino_kernels::QuantizedRows;
 use dino_kernels::ops;
+use std::ops::Range;
 
 /// The weights of one layer's experts.
 #[derive(Debug)]
 pub(super) struct Experts {
+    /// Which layer of the model this is.
+    layer: usize,
     spec: arch::Experts,
     router: Linear,
     experts: Vec<Expert>,
@@ -40,19 +43,19 @@ struct Shared {
     share: Option<Vec<f32>>,
 }
 
-/// What experts work in; rows are those of all tokens' choices, gathered by expert.
+/// What experts work in; rows are those of all tokens' choices, gathered by expert, or of a run of experts at a time.
 #[derive(Default)]
 pub(super) struct ExpertBuffers {
     /// `[tokens, experts]`.
     scores: Rows,
     routes: Routes,
-    /// `[tokens × used, hidden]`.
+    /// `[rows, hidden]`.
     gathered: Rows,
-    /// `[tokens × used, size]`.
+    /// `[rows, size]`.
     gate: Rows,
-    /// `[tokens × used, size]`.
+    /// `[rows, size]`.
     up: Rows,
-    /// `[tokens × used, hidden]`.
+    /// Of all choices, `[tokens × used, hidden]`.
     results: Rows,
     /// The input of each expert that any token chose, in 8 bits.
     inputs: Vec<QuantizedRows>,
@@ -74,6 +77,7 @@ impl Experts {
         let experts = parts.map(|((gate, up), down)| Expert { gate, up, down });
         let shared = spec.shared;
         Ok(Self {
+            layer,
             spec,
             router: loader.linear(&name("ffn_gate_inp"), [count, hidden], Bias::Never)?,
             experts: experts.collect(),
@@ -182,6 +186,31 @@ impl Pass<'_> {
 
     /// Leaves in `results` what each expert makes of the rows that chose it.
     fn run_experts(&mut self, layer: &Experts) {
+        let ExpertBuffers {
+            routes, results, ..
+        } = &mut self.buffers.experts;
+        results.resize(routes.rows().len(), self.buffers.normed.view().ncols());
+        let groups: Vec<_> = routes.groups().collect();
+        let Some(window) = &self.context.model.window else {
+            return self.run_groups(layer, &groups);
+        };
+        let experts: Vec<_> = groups.iter().map(|(expert, _)| *expert).collect();
+        let parts = window.parts(layer.layer, &experts);
+        // The next part is asked for before the one at hand is run, and comes meanwhile.
+        let enter = |part: Option<&Range<usize>>| {
+            if let Some(part) = part {
+                window.enter_experts(layer.layer, &experts[part.clone()]);
+            }
+        };
+        enter(parts.first());
+        for (index, part) in parts.iter().enumerate() {
+            enter(parts.get(index + 1));
+            self.run_groups(layer, &groups[part.clone()]);
+        }
+    }
+
+    /// As [`Self::run_experts`], for some experts, each with its gathered rows, which follow each other.
+    fn run_groups(&mut self, layer: &Experts, groups: &[(usize, Range<usize>)]) {
         let Buffers {
             normed,
             quantized,
@@ -197,23 +226,29 @@ impl Pass<'_> {
             inputs,
             ..
         } = experts;
-        let (context, rows) = (&self.context, routes.rows());
-        gathered.resize(rows.len(), normed.view().ncols());
-        gate.resize(rows.len(), layer.spec.size);
-        up.resize(rows.len(), layer.spec.size);
-        results.resize(rows.len(), normed.view().ncols());
+        let [(_, first), ..] = groups else { return };
+        let start = first.start;
+        let end = groups.last().map_or(start, |(_, rows)| rows.end);
+        let context = &self.context;
+        gathered.resize(end - start, normed.view().ncols());
+        gate.resize(end - start, layer.spec.size);
+        up.resize(end - start, layer.spec.size);
+        let rows = &routes.rows()[start..end];
         ops::gather(context.compute, normed.view(), rows, gathered.view_mut());
 
-        let groups = || routes.groups().map(|(_, rows)| rows);
-        let chosen = || routes.groups().map(|(expert, _)| &layer.experts[expert]);
-        let each = context.input_each(gathered, groups(), quantized, inputs);
-        let gates = Job::store_each(chosen().map(|expert| &expert.gate), gate, groups());
-        let ups = Job::store_each(chosen().map(|expert| &expert.up), up, groups());
+        let own = |(_, rows): &(usize, Range<usize>)| rows.start - start..rows.end - start;
+        let ranges = || groups.iter().map(own);
+        let chosen = || groups.iter().map(|(expert, _)| &layer.experts[*expert]);
+        let each = context.input_each(gathered, ranges(), quantized, inputs);
+        let (gate_rows, up_rows) = (gate.view_mut(), up.view_mut());
+        let gates = Job::store_each(chosen().map(|expert| &expert.gate), gate_rows, ranges());
+        let ups = Job::store_each(chosen().map(|expert| &expert.up), up_rows, ranges());
         let inputs_twice = each.iter().chain(&each).copied();
         context.linear_each(inputs_twice.zip(gates.chain(ups)));
         activate_gate(context, gate, up);
-        let each = context.input_each(gate, groups(), quantized, inputs);
-        let downs = Job::store_each(chosen().map(|expert| &expert.down), results, groups());
+        let each = context.input_each(gate, ranges(), quantized, inputs);
+        let results = results.part_mut(start..end);
+        let downs = Job::store_each(chosen().map(|expert| &expert.down), results, ranges());
         context.linear_each(each.into_iter().zip(downs));
     }
 }

@@ -2,7 +2,8 @@
 
 use super::buffers::Buffers;
 use super::weights::Transformer;
-use crate::{Batch, Cache, CausalLm, Config, ModelError, Scratch};
+use crate::residency::Window;
+use crate::{Batch, Cache, CausalLm, Config, ExpertStats, ModelError, Scratch};
 use dino_core::Storage;
 use dino_kernels::Compute;
 use dino_kernels::ops::{self, EmbeddingTable, StateSpan};
@@ -15,6 +16,10 @@ impl CausalLm for Transformer {
 
     fn linear_shape(&self, name: &str) -> Option<[usize; 2]> {
         self.linear_shapes.get(name).copied()
+    }
+
+    fn expert_stats(&self) -> Option<ExpertStats> {
+        self.window.as_ref().and_then(Window::expert_stats)
     }
 
     fn forward(

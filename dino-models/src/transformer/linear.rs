@@ -40,10 +40,10 @@ impl<'a> Job<'a> {
     /// the range before ends.
     pub(super) fn store_each(
         layers: impl Iterator<Item = &'a Linear>,
-        output: &'a mut Rows,
+        output: ArrayViewMut2<'a, f32>,
         ranges: impl Iterator<Item = Range<usize>>,
     ) -> impl Iterator<Item = Self> {
-        let mut rest = Some(output.view_mut());
+        let mut rest = Some(output);
         layers.zip(ranges).filter_map(move |(layer, range)| {
             let (output, other) = rest.take()?.split_at(Axis(0), range.len());
             rest = Some(other);

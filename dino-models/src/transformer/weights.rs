@@ -87,7 +87,7 @@ impl Transformer {
         let head_bias = loader.bias("output", vocabulary, spec.biases.head)?;
         let (head, head_watch) = (loader.pack(&head)?, loader.watch(head.name()));
         let tables = [&embedding, &positions].into_iter().flatten();
-        let tables = tables.map(|table| table.storage().clone());
+        let tables: Vec<_> = tables.map(|table| table.storage().clone()).collect();
         let config = Config {
             vocabulary,
             context_length: spec.longest_context(loader.context_length()),
@@ -103,12 +103,12 @@ impl Transformer {
             Residency::Streamed { budget } => {
                 let fixed =
                     head.byte_size() + cache_bytes(&config, loader.context_length(), budget);
-                Some(Window::new(units, fixed, budget)?)
+                Some(Window::new(units, fixed, budget)?.with_tables(tables.iter().cloned()))
             }
             _ => None,
         };
         Ok(Self {
-            sources: tables.chain(loader.packed_source()).collect(),
+            sources: tables.into_iter().chain(loader.packed_source()).collect(),
             linear_shapes: loader.take_linear_shapes(),
             window,
             spec,

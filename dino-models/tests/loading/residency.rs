@@ -78,6 +78,55 @@ fn layers_that_come_and_go_give_the_same_bits() {
 }
 
 #[test]
+fn experts_that_come_when_a_token_is_routed_to_them_give_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["qwen3moe-q8_0", "olmoe", "qwen2moe", "granitemoe"] {
+        let (model, path) = (
+            golden(&format!("tiny_architectures/{name}.gguf")),
+            folder.path().join(name),
+        );
+        let (expected, _) = run(&model, with_cache(&path));
+        let streamed = |budget| placed(Residency::Streamed { budget }, &path);
+        let file = ModelFile::open(&model).unwrap();
+        let compute = Compute::new(2).unwrap();
+        let build =
+            |budget| Registry::default().build(&mut Loader::new(&file, &compute, streamed(budget)));
+        let Err(ModelError::BudgetTooSmall { needed, .. }) = build(0).map(drop) else {
+            panic!("no budget at all is too small");
+        };
+        let least = needed * 4 / 3 + 4;
+        let whole = std::fs::metadata(&path).unwrap().len() as usize;
+        for budget in (least..whole).step_by(whole / 8) {
+            assert_eq!(run(&model, streamed(budget)).0, expected, "{name} {budget}");
+        }
+        let model = build(least).unwrap();
+        let mut cache = model.config().new_cache(KvType::F16, None);
+        let sequence = cache.add();
+        let (mut batch, mut scratch) = (Batch::default(), Scratch::new());
+        for token in [1, 2, 3, 5, 8, 1, 2, 3, 5, 8] {
+            batch.clear();
+            batch.push(sequence, &[token], Wanted::Last);
+            model
+                .forward(&compute, &batch, &mut cache, &mut scratch)
+                .unwrap();
+        }
+        let stats = model.expert_stats().unwrap();
+        let experts: usize = file
+            .metadata
+            .scoped()
+            .unwrap()
+            .get("expert_used_count")
+            .unwrap();
+        // Each token of each layer wants that many, and no other is read.
+        let wanted = 10 * experts * model.config().layers;
+        assert_eq!((stats.hits + stats.misses) as usize, wanted, "{name}");
+        assert!(stats.misses > 0 && stats.held <= stats.room, "{stats:?}");
+        let whole = build(4 * whole).unwrap();
+        assert_eq!(whole.expert_stats(), None, "all of them stay");
+    }
+}
+
+#[test]
 fn a_budget_that_is_too_small_says_what_would_do() {
     let folder = tempfile::tempdir().unwrap();
     let file = ModelFile::open(tiny("gqa")).unwrap();

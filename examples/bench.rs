@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use dino_llm::dino_models::{Batch, Cache, Scratch, SequenceId, Wanted};
-use dino_llm::{KvType, Model, ModelError, default_model, peak_memory};
+use dino_llm::{ByteSize, KvType, Model, ModelError, default_model, peak_memory};
 use serde_json::{Value, json};
 
 /// Measures prompt processing (pp) and generation (tg) in tokens a second.
@@ -66,8 +66,8 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     packed_cache: Option<PathBuf>,
     /// The most memory for weights and cache, such as 512MB or 2GB: what does not fit comes and goes as it is run.
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
-    memory_budget: Option<usize>,
+    #[arg(long, value_name = "SIZE")]
+    memory_budget: Option<ByteSize>,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -75,22 +75,6 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|&count| count > 0)
         .ok_or_else(|| "a number above 0 is needed".into())
-}
-
-/// A number of bytes with or without a unit.
-fn bytes(text: &str) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = match &text[digits.len()..] {
-        "" | "B" => 1.0,
-        "KB" => 1e3,
-        "MB" => 1e6,
-        "GB" => 1e9,
-        unit => return Err(format!("unknown unit {unit:?}; known are KB, MB and GB")),
-    };
-    let number: f64 = digits
-        .parse()
-        .map_err(|_| "a number is needed, such as 512MB")?;
-    Ok((number * unit) as usize)
 }
 
 fn main() -> ExitCode {
@@ -118,8 +102,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if let Some(path) = &arguments.packed_cache {
         builder = builder.packed_cache(path);
     }
-    if let Some(bytes) = arguments.memory_budget {
-        builder = builder.memory_budget(bytes);
+    if let Some(budget) = arguments.memory_budget {
+        builder = builder.memory_budget(budget.as_usize());
     }
     let model = builder.load(&path)?;
     let mut bench = Bench::new(&model, arguments)?;

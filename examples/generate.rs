@@ -13,8 +13,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use dino_llm::{
-    ChatSession, Completion, Generator, KvType, Model, Prompt, SamplingParams, TokenStream,
-    default_model,
+    ByteSize, ChatSession, Completion, Generator, KvType, Model, Prompt, SamplingParams,
+    TokenStream, default_model,
 };
 
 /// Continues a prompt: text to stdout as it comes, statistics to stderr.
@@ -60,8 +60,8 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     packed_cache: Option<PathBuf>,
     /// The most memory for weights and cache, such as 512MB or 2GB: what does not fit comes and goes as it is run.
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
-    memory_budget: Option<usize>,
+    #[arg(long, value_name = "SIZE")]
+    memory_budget: Option<ByteSize>,
     #[command(flatten)]
     sampling: Sampling,
 }
@@ -100,22 +100,6 @@ struct Sampling {
     /// Go on where the model would end the text.
     #[arg(long)]
     ignore_eos: bool,
-}
-
-/// A number of bytes with or without a unit.
-fn bytes(text: &str) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = match &text[digits.len()..] {
-        "" | "B" => 1.0,
-        "KB" => 1e3,
-        "MB" => 1e6,
-        "GB" => 1e9,
-        unit => return Err(format!("unknown unit {unit:?}; known are KB, MB and GB")),
-    };
-    let number: f64 = digits
-        .parse()
-        .map_err(|_| "a number is needed, such as 512MB")?;
-    Ok((number * unit) as usize)
 }
 
 fn main() -> ExitCode {
@@ -164,8 +148,8 @@ fn load(arguments: &Arguments) -> Result<Model, Box<dyn Error>> {
     if let Some(path) = &arguments.packed_cache {
         builder = builder.packed_cache(path);
     }
-    if let Some(bytes) = arguments.memory_budget {
-        builder = builder.memory_budget(bytes);
+    if let Some(budget) = arguments.memory_budget {
+        builder = builder.memory_budget(budget.as_usize());
     }
     if let Some(tokens) = arguments.ctx {
         builder = builder.context_length(tokens);

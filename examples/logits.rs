@@ -7,13 +7,13 @@
 //! ```
 
 use std::error::Error;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use dino_llm::{Generator, KvType, Model, default_model};
+use dino_llm::{FileBeside, Generator, KvType, Model, default_model};
 
 /// Writes logits `[tokens, vocabulary]` in f32; row i are those of the token after token i.
 #[derive(Debug, Parser)]
@@ -77,14 +77,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         builder = builder.prompt_chunk(chunk);
     }
     let model = builder.load(path)?;
-    // A file under its final name is always whole.
-    let unfinished = beside(&arguments.out);
-    let written = write(&model, &tokens, &unfinished)
-        .and_then(|()| Ok(fs::rename(&unfinished, &arguments.out)?));
-    if written.is_err() {
-        let _ = fs::remove_file(&unfinished);
-    }
-    written
+    let named = |error| format!("{}: {error}", arguments.out.display());
+    let mut file = FileBeside::create(&arguments.out).map_err(named)?;
+    write(&model, &tokens, &mut file)?;
+    file.commit().map_err(named)?;
+    Ok(())
 }
 
 /// The file that was asked for, else the default model, which is fetched if it is not there.
@@ -115,24 +112,15 @@ fn read_tokens(argument: &str) -> Result<Vec<u32>, Box<dyn Error>> {
     Ok(tokens)
 }
 
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    name.into()
-}
-
-fn write(model: &Model, tokens: &[u32], path: &Path) -> Result<(), Box<dyn Error>> {
-    let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let mut out = BufWriter::new(file);
+fn write(model: &Model, tokens: &[u32], out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     out.write_all(&header([tokens.len(), model.config().vocabulary]))?;
     let mut written = Ok(());
     Generator::new(model).for_each_logits(tokens, 0, |_, logits| {
         if written.is_ok() {
-            written = write_row(&mut out, logits);
+            written = write_row(out, logits);
         }
     })?;
-    written?;
-    Ok(out.flush()?)
+    Ok(written?)
 }
 
 fn write_row(out: &mut impl Write, row: &[f32]) -> io::Result<()> {

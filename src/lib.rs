@@ -43,6 +43,7 @@
 
 #![forbid(unsafe_code)]
 
+mod byte_size;
 mod cancel;
 mod chat;
 pub mod default_model;
@@ -58,6 +59,7 @@ pub mod quantize;
 mod sampling;
 mod stop;
 
+pub use byte_size::{ByteSize, ByteSizeError};
 pub use cancel::CancelToken;
 pub use chat::{
     ChatSession, ChatStream, ChatTemplate, Content, Message, OutputDelta, OutputFormat,
@@ -88,7 +90,7 @@ pub use dino_kernels::{Isa, KvType};
 pub use dino_models::arch::{Architecture, LoadProgress};
 pub use dino_models::encoder::Pooling;
 pub use dino_models::tokenizer::{EncodeOptions, Tokenizer};
-pub use dino_models::{Adapter, Config, ExpertStats, ModelError, Residency};
+pub use dino_models::{Adapter, Config, ExpertStats, FileBeside, ModelError, Residency};
 pub use {dino_core, dino_kernels, dino_models, dino_quant};
 
 /// The examples of the guides are tested.

@@ -13,10 +13,14 @@ pub struct WeightPlace<'a> {
     pub matrices: usize,
 }
 
-/// Sees what goes into the linear layers of a model while it runs.
+/// Sees what goes into the linear layers of a model while it runs, and what its layers make of the residual stream.
 ///
-/// `dino-models` calls it and `dino-quant` implements it, to find out which columns of a weight matter.
+/// `dino-models` calls it and `dino-quant` implements it, to find out which columns of a weight matter, and which layers.
 pub trait Observe: Send + Sync {
     /// `rows`, `[tokens, in_features]`, are multiplied by the matrix at `place`.
     fn linear_input(&self, place: WeightPlace<'_>, rows: ArrayView2<'_, f32>);
+
+    /// `rows`, `[tokens, hidden]`, are the residual stream before layer `layer`; behind the last one, `layer` is how many
+    /// there are. Provided for those who do not care.
+    fn residual(&self, _layer: usize, _rows: ArrayView2<'_, f32>) {}
 }

@@ -8,8 +8,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A file that is written beside its place and takes it when it is complete and on the disk.
 ///
 /// Dropping it before [`FileBeside::commit`] removes what was written; what stood in the place stays.
+///
+/// ```
+/// use dino_models::FileBeside;
+/// use std::io::Write;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("answer.txt");
+/// let mut file = FileBeside::create(&path)?;
+/// write!(file, "{}", 6 * 7)?;
+/// assert!(!path.exists());
+/// file.commit()?;
+/// assert_eq!(std::fs::read(&path)?, b"42");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct FileBeside {
+pub struct FileBeside {
     path: PathBuf,
     partial: PathBuf,
     /// `None` once it is closed.
@@ -20,7 +34,12 @@ pub(crate) struct FileBeside {
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 impl FileBeside {
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+    /// Starts the file that will be `path`.
+    ///
+    /// # Errors
+    /// If its neighbour cannot be made.
+    pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
         let mut name = path.file_name().unwrap_or_default().to_owned();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         name.push(format!(".partial-{}-{count}", std::process::id()));
@@ -42,15 +61,6 @@ impl FileBeside {
         &self.partial
     }
 
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.open()?.write_all(bytes)
-    }
-
-    /// Hands to the system what was written, so that others who open the file see it.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
-        self.open()?.flush()
-    }
-
     /// Replaces the first bytes.
     pub(crate) fn rewrite_start(&mut self, bytes: &[u8]) -> io::Result<()> {
         let file = self.open()?;
@@ -60,7 +70,10 @@ impl FileBeside {
     }
 
     /// Puts the file in its place.
-    pub(crate) fn commit(mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// If the rest cannot be written or the file not be moved; then nothing is left of it.
+    pub fn commit(mut self) -> io::Result<()> {
         let file = self.file.take().ok_or(io::ErrorKind::NotFound)?;
         file.into_inner()?.sync_all()?;
         std::fs::rename(&self.partial, &self.path)
@@ -70,6 +83,17 @@ impl FileBeside {
         self.file
             .as_mut()
             .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Write for FileBeside {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.open()?.write(bytes)
+    }
+
+    /// Hands to the system what was written, so that others who open the file see it.
+    fn flush(&mut self) -> io::Result<()> {
+        self.open()?.flush()
     }
 }
 
@@ -91,10 +115,10 @@ mod tests {
         let path = folder.path().join("file");
         let mut first = FileBeside::create(&path).unwrap();
         let mut second = FileBeside::create(&path).unwrap();
-        first.write(b"12345").unwrap();
+        first.write_all(b"12345").unwrap();
         first.rewrite_start(b"ab").unwrap();
-        first.write(b"6").unwrap();
-        second.write(b"other").unwrap();
+        first.write_all(b"6").unwrap();
+        second.write_all(b"other").unwrap();
         assert!(!path.exists());
         first.commit().unwrap();
         drop(second);

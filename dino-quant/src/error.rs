@@ -33,6 +33,11 @@ pub enum QuantError {
         /// Values of the importance.
         found: usize,
     },
+    /// What is important has to be known, and is not.
+    #[error(
+        "what its input looks like is not known: calibrate by a text that reaches it, or prune by magnitude"
+    )]
+    NoImportance,
     /// A value is infinite or not a number, which no block can hold: the weights are damaged.
     #[error(
         "row {row}, column {column}: {value} is not a finite number, the source weights are damaged"

@@ -1,7 +1,8 @@
 //! How weights get small: encoders that turn f32 values into the block formats of [`dino_core::blocks`].
 //!
 //! [`quantize`] encodes a matrix, [`encode_tensor`] a stored tensor; [`BlockRequantizer`] re-encodes the weights of a model
-//! while it loads. [`calibration`] watches a model to find out what is important; [`plan`] says which tensor gets which type.
+//! while it loads. [`calibration`] watches a model to find out what is important; [`plan`] says which tensor gets which type;
+//! [`prune`] says what can go altogether.
 //!
 //! ```
 //! use dino_core::{DType, blocks};
@@ -29,6 +30,7 @@ mod encode;
 mod error;
 mod fallback;
 pub mod plan;
+pub mod prune;
 mod quantize;
 mod requantizer;
 mod tensor;

@@ -141,6 +141,25 @@ pub fn estimate_loss(
     })
 }
 
+/// Into how many matrices `importance` cuts `tensor`: it has a value for each column of each.
+///
+/// # Errors
+/// [`QuantError::Importance`] if it does not fit.
+pub(crate) fn matrices(tensor: &Tensor, importance: Option<&[f32]>) -> Result<usize, QuantError> {
+    let columns = tensor.columns();
+    let matrices = importance.map_or(1, |importance| importance.len() / columns.max(1));
+    let fits = matrices > 0 && tensor.rows().is_multiple_of(matrices);
+    match importance {
+        Some(importance) if !(fits && importance.len() == matrices * columns) => {
+            Err(QuantError::Importance {
+                columns,
+                found: importance.len(),
+            })
+        }
+        _ => Ok(matrices),
+    }
+}
+
 /// A row's values before and after.
 struct Row {
     values: Vec<f32>,
@@ -171,17 +190,7 @@ impl<'a> Rows<'a> {
         target: DType,
         importance: Option<&'a [f32]>,
     ) -> Result<Self, QuantError> {
-        let columns = tensor.columns();
-        let matrices = importance.map_or(1, |importance| importance.len() / columns.max(1));
-        let fits = matrices > 0 && tensor.rows().is_multiple_of(matrices);
-        if let Some(importance) = importance
-            && !(fits && importance.len() == matrices * columns)
-        {
-            return Err(QuantError::Importance {
-                columns,
-                found: importance.len(),
-            });
-        }
+        let matrices = matrices(tensor, importance)?;
         Ok(Self {
             tensor,
             target,

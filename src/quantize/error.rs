@@ -6,6 +6,8 @@ use dino_models::format::FormatError;
 use dino_quant::QuantError;
 use dino_quant::plan::PlanError;
 
+use super::CutError;
+
 /// Why a file could not be quantized, or a model not be calibrated.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,6 +18,9 @@ pub enum QuantizeError {
     /// The plan is wrong, or there is none of that size.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The model cannot lose such parts.
+    #[error(transparent)]
+    Cut(#[from] CutError),
     /// The model cannot be loaded or run.
     #[error(transparent)]
     Model(#[from] crate::Error),

@@ -8,6 +8,7 @@ use dino_models::format::gguf::{TensorInfo, Writer};
 use dino_models::format::{Metadata, ModelFile};
 use dino_quant::calibration::Calibration;
 use dino_quant::plan::{Plan, TensorFacts};
+use dino_quant::prune::{Pruning, prune_tensor};
 use dino_quant::{QuantError, check_finite, encode_tensor};
 
 use super::{QuantizeError, Report, TensorReport, source};
@@ -24,6 +25,22 @@ pub fn tensor_facts(file: &ModelFile) -> Vec<TensorFacts> {
         dtype: tensor.dtype,
     };
     file.weights.infos().map(facts).collect()
+}
+
+/// The same of one tensor.
+fn facts(tensor: &Tensor) -> TensorFacts {
+    TensorFacts {
+        name: tensor.name().into(),
+        shape: tensor.shape().to_vec(),
+        dtype: tensor.dtype(),
+    }
+}
+
+/// How many layers the tensors of a file belong to.
+fn layers(file: &ModelFile) -> usize {
+    let facts = tensor_facts(file);
+    let last = facts.iter().filter_map(TensorFacts::layer).max();
+    last.map_or(0, |last| last + 1)
 }
 
 /// How far a file is.
@@ -48,6 +65,7 @@ pub struct FileQuantizer<'a> {
     file: &'a ModelFile,
     plan: &'a Plan,
     calibration: Option<&'a Calibration>,
+    pruning: Option<&'a Pruning>,
     file_type: Option<u32>,
     cancel: CancelToken,
     on_progress: Option<Reporter<'a>>,
@@ -70,6 +88,7 @@ impl<'a> FileQuantizer<'a> {
             file,
             plan,
             calibration: None,
+            pruning: None,
             file_type: None,
             cancel: CancelToken::new(),
             on_progress: None,
@@ -81,6 +100,15 @@ impl<'a> FileQuantizer<'a> {
     pub fn calibration(self, calibration: &'a Calibration) -> Self {
         Self {
             calibration: Some(calibration),
+            ..self
+        }
+    }
+
+    /// Zeroes weights before they are stored.
+    #[must_use]
+    pub fn prune(self, pruning: &'a Pruning) -> Self {
+        Self {
+            pruning: Some(pruning),
             ..self
         }
     }
@@ -129,6 +157,7 @@ impl<'a> FileQuantizer<'a> {
         let values = self.file.weights.infos().map(|tensor| tensor.values());
         let total = values.map(|values| values as u64).sum();
         let (mut report, mut done) = (Report::default(), 0);
+        let layers = layers(self.file);
         for tensor in self.file.weights.iter() {
             if self.cancel.is_cancelled() {
                 return Err(QuantizeError::Cancelled);
@@ -143,7 +172,7 @@ impl<'a> FileQuantizer<'a> {
             }
             report
                 .tensors
-                .push(self.write_tensor(&tensor, &mut writer)?);
+                .push(self.write_tensor(&tensor, layers, &mut writer)?);
             tensor.storage().release();
             done += tensor.len() as u64;
         }
@@ -179,33 +208,41 @@ impl<'a> FileQuantizer<'a> {
     fn write_tensor(
         &self,
         tensor: &Tensor,
+        layers: usize,
         writer: &mut Writer,
     ) -> Result<TensorReport, QuantizeError> {
+        let fault = |source: QuantError| QuantizeError::Tensor {
+            file: self.file.path.clone(),
+            tensor: tensor.name().into(),
+            source,
+        };
         let target = self.target(tensor.name(), tensor.shape(), tensor.dtype());
+        let importance = self
+            .calibration
+            .and_then(|calibration| calibration.importance(tensor.name()));
+        let importance = importance.as_deref();
+        let facts = facts(tensor);
+        let pruning = self.pruning.filter(|pruning| pruning.takes(&facts, layers));
+        let pruned = pruning.map(|pruning| prune_tensor(tensor, pruning, importance));
+        let pruned = pruned.transpose().map_err(fault)?;
+        let source = pruned.as_ref().unwrap_or(tensor);
         let mut report = TensorReport {
             name: tensor.name().into(),
             shape: tensor.shape().to_vec(),
             from: tensor.dtype(),
             to: target,
             bytes_before: tensor.storage().len() as u64,
-            bytes: tensor.storage().len() as u64,
+            bytes: source.storage().len() as u64,
             loss: None,
             weighted: false,
+            pruned: pruning.is_some(),
         };
-        let fault = |source: QuantError| QuantizeError::Tensor {
-            file: self.file.path.clone(),
-            tensor: tensor.name().into(),
-            source,
-        };
-        if target == tensor.dtype() {
-            check_finite(tensor).map_err(fault)?;
-            writer.tensor(tensor.storage().as_slice())?;
+        if target == source.dtype() {
+            check_finite(source).map_err(fault)?;
+            writer.tensor(source.storage().as_slice())?;
             return Ok(report);
         }
-        let importance = self
-            .calibration
-            .and_then(|calibration| calibration.importance(tensor.name()));
-        let encoded = encode_tensor(tensor, target, importance.as_deref()).map_err(fault)?;
+        let encoded = encode_tensor(source, target, importance).map_err(fault)?;
         writer.tensor(encoded.bytes.as_slice())?;
         report.bytes = encoded.bytes.as_slice().len() as u64;
         report.loss = Some(encoded.loss);
@@ -221,6 +258,9 @@ impl<'a> FileQuantizer<'a> {
             metadata.insert("general.file_type", file_type);
         }
         metadata.insert("dino.quantize.plan", self.plan.to_json());
+        if let Some(pruning) = self.pruning {
+            metadata.insert("dino.quantize.prune", pruning.to_string());
+        }
         if let Some(calibration) = self.calibration {
             metadata.insert("quantize.imatrix.dataset", calibration.datasets.join(", "));
             metadata.insert(

@@ -14,9 +14,11 @@
 //!
 //! Encoders and plans are [`dino_quant`]'s, files [`dino_models`]'s; here they meet.
 //! [`Calibrator`] runs a text through a model to find out which weights matter, [`read_imatrix`] takes what llama.cpp found
-//! out, and [`Sensitivity`] measures which tensors matter, for the best plan of a size.
+//! out, and [`Sensitivity`] measures which tensors matter, for the best plan of a size. [`Cut`] takes out the layers, channels and
+//! heads that matter least.
 
 mod calibrate;
+mod cut;
 mod error;
 mod file;
 mod imatrix;
@@ -25,6 +27,7 @@ mod sensitivity;
 mod source;
 
 pub use calibrate::Calibrator;
+pub use cut::{Cut, CutError};
 pub use error::QuantizeError;
 pub use file::{FileQuantizer, Progress, tensor_facts};
 pub use imatrix::{read_imatrix, write_imatrix};

@@ -22,6 +22,8 @@ pub struct TensorReport {
     pub loss: Option<Loss>,
     /// Whether it was encoded by what is important.
     pub weighted: bool,
+    /// Whether weights of it were zeroed; what that lost is not part of `loss`.
+    pub pruned: bool,
 }
 
 /// What became of the tensors of a file.

@@ -248,6 +248,11 @@ impl<'a> Loader<'a> {
         })
     }
 
+    /// Who watches the model, if anybody does.
+    pub(crate) fn observer(&self) -> Option<Arc<dyn Observe>> {
+        self.options.observer.clone()
+    }
+
     /// A linear layer without bias whose weight is some `rows` of a tensor, `name.weight` of `shape`. They are only asked
     /// for where the tensor has this shape.
     ///

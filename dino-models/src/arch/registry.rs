@@ -1,8 +1,8 @@
 //! The architectures that a loader knows.
 
-use super::{self as arch, Architecture, HuggingFace, Loader, hugging_face};
+use super::{self as arch, Architecture, HuggingFace, Loader, Spec, hugging_face};
 use crate::encoder::ENCODERS;
-use crate::format::{Folder, ModelFile};
+use crate::format::{Folder, Metadata, ModelFile};
 use crate::{CausalLm, ModelError};
 use std::path::Path;
 use std::sync::Arc;
@@ -136,7 +136,23 @@ impl Registry {
     /// [`ModelError::UnknownArchitecture`]; what the architecture's build gives; [`ModelError::UnreadKeys`] and
     /// [`ModelError::UnreadTensors`].
     pub fn build(&self, loader: &mut Loader<'_>) -> Result<Box<dyn CausalLm>, ModelError> {
-        let name = loader.metadata().architecture()?;
+        let architecture = self.find(loader.metadata())?;
+        let model = architecture.build(loader)?;
+        loader.finish()?;
+        Ok(model)
+    }
+
+    /// What the metadata describes, without its weights.
+    ///
+    /// # Errors
+    /// [`ModelError::UnknownArchitecture`]; what [`Architecture::spec`] gives.
+    pub fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
+        self.find(metadata)?.spec(metadata)
+    }
+
+    /// The architecture that the metadata names.
+    fn find(&self, metadata: &Metadata) -> Result<&Arc<dyn Architecture>, ModelError> {
+        let name = metadata.architecture()?;
         let found = self
             .architectures
             .iter()
@@ -144,17 +160,14 @@ impl Registry {
             .find(|known| known.names().contains(&name));
         if found.is_none() && ENCODERS.contains(&name) {
             return Err(ModelError::IsEncoder {
-                file: loader.metadata().file().to_owned(),
+                file: metadata.file().to_owned(),
                 found: name.to_owned(),
             });
         }
-        let architecture = found.ok_or_else(|| ModelError::UnknownArchitecture {
-            file: loader.metadata().file().to_owned(),
+        found.ok_or_else(|| ModelError::UnknownArchitecture {
+            file: metadata.file().to_owned(),
             found: name.to_owned(),
             known: self.names(),
-        })?;
-        let model = architecture.build(loader)?;
-        loader.finish()?;
-        Ok(model)
+        })
     }
 }

@@ -21,7 +21,7 @@ use crate::beside::FileBeside;
 use dino_kernels::{KvPage, PAGE};
 use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -236,11 +236,11 @@ struct Writer {
 impl Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.sum.update(bytes);
-        self.file.write(bytes)
+        self.file.write_all(bytes)
     }
 
     fn finish(mut self) -> io::Result<()> {
-        self.file.write(&self.sum.finalize())?;
+        self.file.write_all(&self.sum.finalize())?;
         self.file.commit()
     }
 }

@@ -30,6 +30,25 @@ impl Array {
         self.len() == 0
     }
 
+    /// The elements with these indices, in this order; those that are not there are left out.
+    #[must_use]
+    pub fn pick(&self, indices: &[usize]) -> Self {
+        let indices = indices.iter().copied();
+        match self {
+            Self::Scalars(array) => {
+                let bytes = array.bytes();
+                let at = |index: usize| bytes.get(index * array.size..)?.get(..array.size);
+                let picked: Vec<&[u8]> = indices.filter_map(at).collect();
+                let bytes = Storage::from_vec(picked.concat());
+                Self::Scalars(ScalarArray::new(array.element, array.size, bytes))
+            }
+            Self::Strings(array) => Self::Strings(indices.filter_map(|i| array.get(i)).collect()),
+            Self::Arrays(arrays) => {
+                Self::Arrays(indices.filter_map(|i| arrays.get(i).cloned()).collect())
+            }
+        }
+    }
+
     /// The type of the elements.
     pub fn element(&self) -> ValueType {
         match self {

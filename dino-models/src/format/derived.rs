@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub(crate) enum Step {
     /// Row `i` of each matrix becomes what row `order[i]` was; of a vector, element `i`.
     Rows(Arc<[usize]>),
-    /// Column `i` of each matrix becomes what column `order[i]` was.
+    /// Column `i` of each matrix becomes what column `order[i]` was; of quantized ones, whole blocks of columns.
     Columns(Arc<[usize]>),
     /// Rows of each matrix become columns.
     Transpose,
@@ -78,28 +78,39 @@ impl Derived {
         }
         let joined = joined_shape(&parts, join);
         let joined = joined.ok_or_else(|| unfit(first.name(), "no dimension".into(), "rows"))?;
-        let mut info = TensorInfo {
+        let info = TensorInfo {
             name: name.into(),
             dtype: first.dtype(),
             shape: joined.clone(),
         };
-        for step in &steps {
-            let changed = step.info(&info);
-            let expected = "a matrix of the size that its model has";
-            info = changed
-                .ok_or_else(|| unfit(first.name(), format!("shape {:?}", info.shape), expected))?;
-        }
-        Tensor::byte_size(&info.name, info.dtype, &info.shape).map_err(|source| {
-            FormatError::Tensor {
-                file: file.into(),
-                source,
-            }
-        })?;
+        let info = changed(file, first.name(), info, &steps)?;
         Ok(Self {
             info,
             parts,
             joined,
             steps,
+        })
+    }
+
+    /// The same under another name, with more steps behind.
+    ///
+    /// # Errors
+    /// [`FormatError::Unfit`] if a step does not fit the shape.
+    pub(super) fn then(
+        &self,
+        file: &Path,
+        name: &str,
+        steps: Vec<Step>,
+    ) -> Result<Self, FormatError> {
+        let info = TensorInfo {
+            name: name.into(),
+            ..self.info.clone()
+        };
+        Ok(Self {
+            info: changed(file, &self.info.name, info, &steps)?,
+            parts: self.parts.clone(),
+            joined: self.joined.clone(),
+            steps: [self.steps.as_slice(), &steps].concat(),
         })
     }
 
@@ -154,6 +165,32 @@ impl Derived {
             part.storage().release();
         }
         Storage::from_vec(bytes)
+    }
+}
+
+/// What a tensor is after `steps`; the file calls it `told`.
+fn changed(
+    file: &Path,
+    told: &str,
+    mut info: TensorInfo,
+    steps: &[Step],
+) -> Result<TensorInfo, FormatError> {
+    for step in steps {
+        let unfit = || FormatError::Unfit {
+            file: file.into(),
+            tensor: told.into(),
+            found: format!("{} {:?}", info.dtype, info.shape),
+            expected: "a matrix of the size that its model has".into(),
+        };
+        info = step.info(&info).ok_or_else(unfit)?;
+    }
+    let size = Tensor::byte_size(&info.name, info.dtype, &info.shape);
+    match size {
+        Ok(_) => Ok(info),
+        Err(source) => Err(FormatError::Tensor {
+            file: file.into(),
+            source,
+        }),
     }
 }
 
@@ -217,7 +254,7 @@ impl Step {
                 let columns = after.shape.get_mut(last)?;
                 let fits = order.iter().all(|&column| column < *columns) && !order.is_empty();
                 *columns = fits.then_some(order.len())?;
-                (before.dtype.block_len() == 1).then_some(after)
+                are_whole_blocks(order, before.dtype).then_some(after)
             }
             Self::Transpose => {
                 let last = after.shape.len().checked_sub(1)?;
@@ -255,7 +292,7 @@ impl Step {
                 }
                 moved
             }
-            Self::Columns(order) => pick_columns(bytes, row_bytes, dtype.block_bytes(), order),
+            Self::Columns(order) => pick_columns(bytes, row_bytes, dtype, order),
             Self::Transpose => transpose(bytes, rows, row_bytes, dtype.block_bytes()),
             Self::Map(change) => {
                 let mut floats = vec![0.0; shape.iter().product()];
@@ -283,12 +320,22 @@ impl Step {
     }
 }
 
-/// The columns `order` of each row of `row_bytes` bytes; a value has `size` bytes.
-fn pick_columns(bytes: &[u8], row_bytes: usize, size: usize, order: &[usize]) -> Vec<u8> {
+/// Whether columns can be picked out of blocks of `dtype` in this order: whole blocks, each as it is.
+pub(super) fn are_whole_blocks(order: &[usize], dtype: DType) -> bool {
+    order.chunks(dtype.block_len()).all(|block| {
+        block.len() == dtype.block_len()
+            && block[0].is_multiple_of(dtype.block_len())
+            && block.windows(2).all(|pair| pair[0] + 1 == pair[1])
+    })
+}
+
+/// The columns `order` of each row of `row_bytes` bytes; whole blocks of `dtype`.
+fn pick_columns(bytes: &[u8], row_bytes: usize, dtype: DType, order: &[usize]) -> Vec<u8> {
+    let size = dtype.block_bytes();
     let mut picked = Vec::with_capacity(bytes.len());
     for row in bytes.chunks_exact(row_bytes.max(1)) {
-        for &column in order {
-            picked.extend_from_slice(&row[column * size..][..size]);
+        for column in order.iter().step_by(dtype.block_len()) {
+            picked.extend_from_slice(&row[column / dtype.block_len() * size..][..size]);
         }
     }
     picked
@@ -346,10 +393,28 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_picked() {
-        let step = vec![Step::Columns([2, 0].into())];
-        let picked = made(vec![tensor("a", &[2, 3], 0)], Join::Rows, step);
+    fn columns_are_picked_as_values_and_as_blocks() {
+        let one = || vec![tensor("a", &[2, 3], 0)];
+        let picked = made(one(), Join::Rows, vec![Step::Columns([2, 0].into())]);
         assert_eq!(picked, (vec![2, 2], vec![2., 0., 5., 3.]));
+        let bytes = (0..2 * 3 * 34).map(|i| i as u8).collect::<Vec<_>>();
+        let storage = Storage::from_vec(bytes.clone());
+        let blocks = Tensor::new("q", DType::Q8_0, &[2, 96], storage).unwrap();
+        let pick = |order: Vec<usize>| {
+            let steps = vec![Step::Columns(order.into())];
+            Derived::new(Path::new("f"), "t", vec![blocks.clone()], Join::Rows, steps)
+        };
+        let made = pick((64..96).chain(0..32).collect()).unwrap().make();
+        let expected: Vec<u8> = [68..102, 0..34, 170..204, 102..136]
+            .into_iter()
+            .flat_map(|range| bytes[range].to_vec())
+            .collect();
+        assert_eq!(
+            (made.shape(), made.storage().as_slice()),
+            (&[2, 64][..], &expected[..])
+        );
+        assert!(pick((1..33).collect()).is_err());
+        assert!(pick((64..97).collect()).is_err());
     }
 
     #[test]

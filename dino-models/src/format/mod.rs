@@ -30,7 +30,7 @@ pub use folder::Folder;
 pub use metadata::{Metadata, Scoped};
 pub use model_file::ModelFile;
 pub use value::{Value, ValueType};
-pub use weights::{TensorInfo, Weights};
+pub use weights::{KeptPart, TensorInfo, Weights};
 
 pub(crate) use derived::{Join, Step, joined_shape, row_axis};
 pub(crate) use names::{Origins, fill, pattern, stem};

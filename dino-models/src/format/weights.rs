@@ -1,11 +1,12 @@
 //! The tensors of a file under their names.
 
 use super::FormatError;
-use super::derived::{Derived, Join, Step};
+use super::derived::{Derived, Join, Step, are_whole_blocks};
 use super::names::Origins;
 use dino_core::{DType, Tensor};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Tensors under their names, in the order of the file, that remember which of them were asked for.
@@ -39,6 +40,17 @@ pub struct TensorInfo {
     pub dtype: DType,
     /// Its dimensions, rows first.
     pub shape: Vec<usize>,
+}
+
+/// What stays of a tensor when a model is made smaller.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptPart {
+    /// Its name from then on.
+    pub name: String,
+    /// The rows of each of its matrices, or the elements of a vector; `None` for all.
+    pub rows: Option<Arc<[usize]>>,
+    /// The columns; `None` for all. Where they are no whole blocks of a quantized tensor, its values become F32.
+    pub columns: Option<Arc<[usize]>>,
 }
 
 impl TensorInfo {
@@ -89,6 +101,26 @@ impl Weights {
     /// Takes a tensor out.
     pub(crate) fn remove(&mut self, name: &str) {
         self.entries.shift_remove(name);
+    }
+
+    /// Makes the model smaller: keeps what `keep` says of each tensor, and drops those of which it says nothing. No tensor
+    /// is made before it is asked for.
+    ///
+    /// # Errors
+    /// [`FormatError::Unfit`] if a tensor has no such rows or columns; [`FormatError::DuplicateTensor`] for two of one
+    /// name.
+    pub fn keep_parts(
+        &mut self,
+        mut keep: impl FnMut(&TensorInfo) -> Option<KeptPart>,
+    ) -> Result<(), FormatError> {
+        for entry in std::mem::take(&mut self.entries).into_values() {
+            let info = entry.source.info();
+            if let Some(part) = keep(&info) {
+                let source = entry.source.part(&self.file, &info, &part)?;
+                self.add(part.name, source)?;
+            }
+        }
+        Ok(())
     }
 
     /// Lets errors call tensors by the names that the file gives them.
@@ -264,6 +296,27 @@ impl Source {
             Self::Stored(tensor) => std::slice::from_ref(tensor),
             Self::Derived(derived) => derived.parts(),
         }
+    }
+
+    /// Some of the tensor that `info` describes.
+    fn part(self, file: &Path, info: &TensorInfo, part: &KeptPart) -> Result<Self, FormatError> {
+        let mut steps = Vec::new();
+        steps.extend(part.rows.clone().map(Step::Rows));
+        if let Some(columns) = &part.columns {
+            if !are_whole_blocks(columns, info.dtype) {
+                steps.push(Step::Map(|value| value));
+            }
+            steps.push(Step::Columns(Arc::clone(columns)));
+        }
+        if steps.is_empty() && info.name == part.name {
+            return Ok(self);
+        }
+        Ok(Self::Derived(match self {
+            Self::Stored(tensor) => {
+                Derived::new(file, &part.name, vec![tensor], Join::Rows, steps)?
+            }
+            Self::Derived(derived) => derived.then(file, &part.name, steps)?,
+        }))
     }
 
     fn shape(&self) -> &[usize] {

@@ -7,7 +7,7 @@ use crate::beside::FileBeside;
 use dino_core::Storage;
 use dino_kernels::PackedWeight;
 use sha2::{Digest, Sha256};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// A packed file that is being written.
@@ -27,7 +27,7 @@ impl PackedWriter {
                 std::fs::create_dir_all(folder)?;
             }
             let mut file = FileBeside::create(path)?;
-            file.write(&[0; PAGE])?;
+            file.write_all(&[0; PAGE])?;
             Ok(file)
         };
         Ok(Self {
@@ -49,8 +49,8 @@ impl PackedWriter {
         let bytes = weight.storage().as_slice();
         let padding = bytes.len().next_multiple_of(PAGE) - bytes.len();
         let write = |file: &mut FileBeside| {
-            file.write(bytes)?;
-            file.write(&[0; PAGE][..padding])
+            file.write_all(bytes)?;
+            file.write_all(&[0; PAGE][..padding])
         };
         write(&mut self.file).map_err(|source| write_error(&self.path, source))?;
         self.entries.push(Entry {
@@ -112,7 +112,7 @@ impl PackedWriter {
                 index_len: index.len() as u64,
                 index_sum: Sha256::digest(&index).into(),
             };
-            file.write(&index)?;
+            file.write_all(&index)?;
             file.rewrite_start(&header.to_bytes())?;
             file.commit()
         };

@@ -147,6 +147,7 @@ impl Pass<'_> {
             if let Some(window) = &self.context.model.window {
                 window.enter(index);
             }
+            self.show_stream(index);
             self.mix(index, &layer.mixer)?;
             let Some(feed_forward) = &layer.feed_forward else {
                 self.add_mixed(&layer.mixer);
@@ -165,8 +166,16 @@ impl Pass<'_> {
         if let Some(window) = &self.context.model.window {
             window.leave();
         }
+        self.show_stream(self.context.model.layers.len());
         self.norm_wanted();
         Ok(())
+    }
+
+    /// Shows the residual stream before layer `index` to whom it may interest.
+    fn show_stream(&self, index: usize) {
+        if let Some(observer) = &self.context.model.observer {
+            observer.residual(index, self.buffers.stream.view());
+        }
     }
 
     fn embed(&mut self) -> Result<(), ModelError> {

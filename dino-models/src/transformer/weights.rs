@@ -8,9 +8,10 @@ use crate::arch::{Loader, Spec, Watch};
 use crate::causal_lm::Config;
 use crate::residency::Window;
 use crate::{ModelError, Residency};
-use dino_core::{Storage, Tensor};
+use dino_core::{Observe, Storage, Tensor};
 use dino_kernels::PackedWeight;
 use hashbrown::HashMap;
+use std::sync::Arc;
 
 /// A decoder that a [`Spec`] describes.
 pub struct Transformer {
@@ -37,6 +38,8 @@ pub struct Transformer {
     pub(super) head_bias: Option<Vec<f32>>,
     /// Who wants to see what goes into it.
     pub(super) head_watch: Option<Watch>,
+    /// Who wants to see the residual stream.
+    pub(super) observer: Option<Arc<dyn Observe>>,
 }
 
 /// The weights of one layer.
@@ -122,6 +125,7 @@ impl Transformer {
             head,
             head_bias,
             head_watch,
+            observer: loader.observer(),
         })
     }
 }

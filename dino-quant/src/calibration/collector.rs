@@ -1,20 +1,29 @@
 //! Watches a model.
 
-use super::{Calibration, Histogram, InputStats};
+use super::{Calibration, Histogram, Influence, InputStats};
 use dino_core::{Observe, WeightPlace};
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Collects statistics of all linear layers of the model that it is given to.
+/// Collects statistics of all layers of the model that it is given to, which must run one text at a time.
 #[derive(Debug, Default)]
 pub struct Collector {
     inputs: Mutex<BTreeMap<String, InputStats>>,
+    stream: Mutex<Stream>,
     histograms: bool,
 }
 
+/// The residual stream, from layer to layer.
+#[derive(Debug, Default)]
+struct Stream {
+    layers: Vec<Influence>,
+    /// What the last layer that was seen reads, and which that is.
+    before: Option<(usize, Array2<f32>)>,
+}
+
 impl Collector {
-    /// A collector of mean squares and greatest magnitudes.
+    /// A collector of mean squares, greatest magnitudes and what layers change.
     pub fn new() -> Self {
         Self::default()
     }
@@ -31,17 +40,16 @@ impl Collector {
     /// What was seen so far.
     pub fn calibration(&self) -> Calibration {
         Calibration {
-            inputs: self.lock().clone(),
+            inputs: lock(&self.inputs).clone(),
+            layers: lock(&self.stream).layers.clone(),
             ..Calibration::default()
         }
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, InputStats>> {
-        // A panic of another thread leaves sums that are whole rows, as good as any.
-        self.inputs
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
+/// A panic of another thread leaves sums that are whole rows, as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Observe for Collector {
@@ -52,7 +60,7 @@ impl Observe for Collector {
             matrices,
         } = place;
         let columns = rows.ncols();
-        let mut inputs = self.lock();
+        let mut inputs = lock(&self.inputs);
         if !inputs.contains_key(name) {
             let stats = InputStats {
                 counts: vec![0.0; matrices],
@@ -78,6 +86,20 @@ impl Observe for Collector {
                 row.iter().for_each(|&x| histogram.add(x));
             }
         }
+    }
+
+    fn residual(&self, layer: usize, rows: ArrayView2<'_, f32>) {
+        let mut stream = lock(&self.stream);
+        if let Some((before, seen)) = stream.before.take()
+            && before + 1 == layer
+            && seen.dim() == rows.dim()
+        {
+            if stream.layers.len() < layer {
+                stream.layers.resize(layer, Influence::default());
+            }
+            stream.layers[before].add(seen.view(), rows);
+        }
+        stream.before = Some((layer, rows.to_owned()));
     }
 }
 
@@ -109,5 +131,26 @@ mod tests {
         // An expert that saw nothing holds all its columns for equal.
         assert_eq!(calibration.importance("b").unwrap(), [1.0, 25.0, 1.0]);
         assert_eq!(calibration.importance("c"), None);
+    }
+
+    #[test]
+    fn what_layers_change_is_added_up() {
+        let collector = Collector::new();
+        let (right, up) = (array![[1.0, 0.0]], array![[0.0, 1.0]]);
+        for (layer, rows) in [
+            (0, &right),
+            (1, &up),
+            (2, &up),
+            (0, &right),
+            (1, &right),
+            (2, &right),
+        ] {
+            collector.residual(layer, rows.view());
+        }
+        let layers = collector.calibration().layers;
+        assert_eq!(
+            layers.iter().map(Influence::mean).collect::<Vec<_>>(),
+            [0.5, 0.0]
+        );
     }
 }

@@ -1,13 +1,15 @@
 //! What a model's linear layers see while it reads a text, and so which columns of their weights matter.
 //!
 //! A [`Collector`] watches a running model; [`Calibration`] is what it has seen, for each weight: the mean square and the
-//! greatest magnitude of each input channel, and a histogram of all magnitudes.
+//! greatest magnitude of each input channel, and a histogram of all magnitudes; and how much each layer changes the residual stream.
 
 mod collector;
 mod histogram;
+mod influence;
 
 pub use collector::Collector;
 pub use histogram::Histogram;
+pub use influence::Influence;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +18,8 @@ use std::collections::BTreeMap;
 pub struct Calibration {
     /// The statistics of each weight.
     pub inputs: BTreeMap<String, InputStats>,
+    /// How much each layer changes the residual stream; empty if it was not recorded.
+    pub layers: Vec<Influence>,
     /// The texts that were read.
     pub datasets: Vec<String>,
     /// Pieces that the texts were cut into, and tokens of each.

@@ -38,7 +38,7 @@ impl TensorFacts {
     }
 
     /// The block (layer) that it belongs to: 3 for `blk.3.attn_q.weight`.
-    pub(super) fn layer(&self) -> Option<usize> {
+    pub fn layer(&self) -> Option<usize> {
         self.name
             .strip_prefix("blk.")?
             .split('.')

@@ -4,7 +4,7 @@ use super::DEFAULT_ALIGNMENT;
 use crate::beside::FileBeside;
 use crate::format::{Array, FormatError, Metadata, TensorInfo, Value};
 use dino_core::Tensor;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// A file being written: first the header, then tensor after tensor, then [`Writer::finish`].
@@ -80,7 +80,7 @@ impl Writer {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), FormatError> {
-        let written = self.file.write(bytes);
+        let written = self.file.write_all(bytes);
         written.map_err(|source| write_error(&self.path, source))
     }
 

@@ -10,10 +10,13 @@
 //! `--calibration` (a text that the model reads first) says which weights matter. `--target-bpw`, `--target-size` and
 //! `--target-kl` find the best type of each tensor for a size or a quality instead; that needs a text. The plan can be
 //! written with `--save-plan`, edited, and given back with `--plan`; it is also stored in the file that is written.
+//!
+//! `--prune` zeroes weights (`wanda:0.5`, `magnitude:2:4`) or takes out whole layers, channels or heads (`layers:2`,
+//! `ffn:0.25`, `heads:0.34`), those that matter least; it may be given several times.
 
 use std::error::Error;
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -23,12 +26,16 @@ use dino_llm::dino_models::arch::Registry;
 use dino_llm::dino_models::format::ModelFile;
 use dino_llm::dino_quant::calibration::Calibration;
 use dino_llm::dino_quant::plan::{Fallback, Override, Plan, Preset, Rules};
+use dino_llm::dino_quant::prune::{Prune, Pruning};
 use dino_llm::quantize::{
-    Calibrator, FileQuantizer, Report, Sensitivity, SensitivityOptions, read_imatrix, tensor_facts,
+    Calibrator, Cut, FileQuantizer, Sensitivity, SensitivityOptions, read_imatrix, tensor_facts,
     write_imatrix,
 };
-use dino_llm::{CancelToken, DType, Model, default_model};
-use serde_json::json;
+use dino_llm::{ByteSize, CancelToken, DType, FileBeside, Model, default_model};
+
+mod report;
+
+use report::Bar;
 
 /// Writes a model file whose tensors are stored in smaller types.
 #[derive(Debug, Parser)]
@@ -61,11 +68,17 @@ struct Arguments {
     #[arg(long, value_name = "BITS", group = "target")]
     target_bpw: Option<f64>,
     /// Find the best types for tensors of this size, e.g. 80MB or 1.5GiB.
-    #[arg(long, value_name = "SIZE", value_parser = size, group = "target")]
-    target_size: Option<u64>,
+    #[arg(long, value_name = "SIZE", group = "target")]
+    target_size: Option<ByteSize>,
     /// Find small types for this mean KL divergence from the source, in nats.
     #[arg(long, value_name = "NATS", group = "target")]
     target_kl: Option<f64>,
+    /// Zero weights (wanda:0.5, magnitude:2:4, …) or take out layers:N, ffn:FRACTION or heads:FRACTION.
+    #[arg(long, value_name = "WHAT:AMOUNT")]
+    prune: Vec<Prune>,
+    /// Zero weights of the tensors whose names match; of the layers but the first and the last if missing.
+    #[arg(long, value_name = "REGEX", requires = "prune")]
+    prune_tensors: Option<String>,
     /// An importance matrix.
     #[arg(long, value_name = "FILE")]
     imatrix: Option<PathBuf>,
@@ -105,32 +118,6 @@ fn dtype(name: &str) -> Result<DType, String> {
     DType::from_name(name).ok_or_else(|| format!("types are {}", known()))
 }
 
-/// Bytes from a number with an optional unit.
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text
-        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1.0,
-        "k" | "kb" => 1e3,
-        "m" | "mb" => 1e6,
-        "g" | "gb" => 1e9,
-        "kib" => 1024.0,
-        "mib" => 1_048_576.0,
-        "gib" => 1_073_741_824.0,
-        _ => {
-            return Err(format!(
-                "`{unit}` is no unit: KB, MB, GB, KiB, MiB and GiB are"
-            ));
-        }
-    };
-    let number: f64 = number
-        .parse()
-        .map_err(|_| format!("`{text}` is no size such as 80MB"))?;
-    Ok((number * unit) as u64)
-}
-
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -143,15 +130,17 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let path = model_path(arguments.model.as_ref())?;
-    let file = Registry::default().open(&path)?;
-    let calibration = calibration(arguments, &path)?;
+    let pruning = pruning(arguments)?;
+    let cuts = cuts(arguments, &path)?;
+    let file = open(&path, &cuts)?;
+    let calibration = calibration(arguments, &path, &cuts)?;
     let (plan, fallbacks) = plan(arguments, &file, calibration.as_ref())?;
-    report_fallbacks(&fallbacks);
+    report::report_fallbacks(&fallbacks);
     if let Some(path) = &arguments.save_plan {
-        write_beside(path, plan.to_json().as_bytes())?;
+        write_whole(path, &plan.to_json())?;
     }
     let Some(out) = arguments.out.as_ref().filter(|_| !arguments.dry_run) else {
-        describe(&file, &plan);
+        report::describe(&file, &plan);
         return Ok(());
     };
     let mut progress = Bar::new("quantizing");
@@ -162,35 +151,69 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if let Some(calibration) = &calibration {
         quantizer = quantizer.calibration(calibration);
     }
+    if let Some(pruning) = &pruning {
+        quantizer = quantizer.prune(pruning);
+    }
     let started = Instant::now();
     let report = quantizer.write(out)?;
     let total = report.weights();
     Bar::new("quantizing").show(total, total, "done");
     let seconds = started.elapsed().as_secs_f64();
     if arguments.json {
-        println!("{:#}", as_json(&report, &plan, &fallbacks, seconds));
+        let report = report::as_json(&report, &plan, &fallbacks, seconds);
+        println!("{report:#}");
     } else {
-        print_report(&report, &fallbacks, seconds);
+        report::print_report(&report, &fallbacks, seconds);
     }
     Ok(())
 }
 
-/// One line for all tensors that fell back in the same way.
-fn report_fallbacks(fallbacks: &[Fallback]) {
-    let key = |fallback: &Fallback| (fallback.columns, fallback.wanted, fallback.stored);
-    let mut keys: Vec<_> = fallbacks.iter().map(key).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    for (columns, wanted, stored) in keys {
-        let count = fallbacks
-            .iter()
-            .filter(|f| key(f) == (columns, wanted, stored))
-            .count();
-        let block = wanted.block_len();
-        eprintln!(
-            "{count} tensors have rows of {columns}, no whole blocks of {block}: {stored} instead of {wanted}"
-        );
+/// Which single weights go.
+fn pruning(arguments: &Arguments) -> Result<Option<Pruning>, Box<dyn Error>> {
+    let mut asked = arguments.prune.iter().filter_map(|prune| match prune {
+        Prune::Weights(pruning) => Some(pruning.clone()),
+        _ => None,
+    });
+    let Some(pruning) = asked.next() else {
+        return Ok(None);
+    };
+    if asked.next().is_some() {
+        return Err("weights are zeroed once: give one of wanda:… and magnitude:…".into());
     }
+    Ok(Some(match &arguments.prune_tensors {
+        Some(pattern) => pruning.matching(pattern)?,
+        None => pruning,
+    }))
+}
+
+/// Which parts of the model go, one after the other: each time, the model that is left says what matters.
+fn cuts(arguments: &Arguments, path: &Path) -> Result<Vec<Cut>, Box<dyn Error>> {
+    let mut cuts = Vec::new();
+    for prune in arguments
+        .prune
+        .iter()
+        .filter(|prune| Cut::is_asked_by(prune))
+    {
+        if arguments.imatrix.is_some() {
+            let hint = "a model that loses parts is watched anew: give a text with --calibration, not --imatrix";
+            return Err(hint.into());
+        }
+        let calibration = match &arguments.calibration {
+            Some(text) => Some(calibrate(arguments, path, &cuts, text)?),
+            None => None,
+        };
+        let cut = Cut::find(&open(path, &cuts)?, prune, calibration.as_ref())?;
+        eprintln!("{}", cut.summary());
+        cuts.push(cut);
+    }
+    Ok(cuts)
+}
+
+/// The model without the parts that go.
+fn open(path: &Path, cuts: &[Cut]) -> Result<ModelFile, Box<dyn Error>> {
+    let mut file = Registry::default().open(path)?;
+    cuts.iter().try_for_each(|cut| cut.apply(&mut file))?;
+    Ok(file)
 }
 
 /// Cancelled when the user presses Ctrl-C, so that nothing is left of the file.
@@ -214,25 +237,39 @@ fn model_path(model: Option<&PathBuf>) -> dino_llm::Result<PathBuf> {
 }
 
 /// What matters, from a file or from a text.
-fn calibration(arguments: &Arguments, model: &Path) -> Result<Option<Calibration>, Box<dyn Error>> {
+fn calibration(
+    arguments: &Arguments,
+    model: &Path,
+    cuts: &[Cut],
+) -> Result<Option<Calibration>, Box<dyn Error>> {
     if let Some(path) = &arguments.imatrix {
         return Ok(Some(read_imatrix(path)?));
     }
-    let Some(path) = &arguments.calibration else {
+    let Some(text) = &arguments.calibration else {
         return Ok(None);
     };
-    let text = read(path)?;
-    let builder = Model::builder().threads(arguments.threads);
-    let mut calibrator = Calibrator::new(builder, Registry::default().open(model)?, 512)?;
-    let mut progress = Bar::new("calibrating");
-    calibrator.read(path, &text, arguments.chunks, |done, all| {
-        progress.show(done as u64, all as u64, "");
-    })?;
-    let calibration = calibrator.finish();
+    let calibration = calibrate(arguments, model, cuts, text)?;
     if let Some(path) = &arguments.save_imatrix {
         write_imatrix(path, &calibration)?;
     }
     Ok(Some(calibration))
+}
+
+/// What a model without some parts sees while it reads a text.
+fn calibrate(
+    arguments: &Arguments,
+    model: &Path,
+    cuts: &[Cut],
+    path: &Path,
+) -> Result<Calibration, Box<dyn Error>> {
+    let text = read(path)?;
+    let builder = Model::builder().threads(arguments.threads);
+    let mut calibrator = Calibrator::new(builder, open(model, cuts)?, 512)?;
+    let mut progress = Bar::new("calibrating");
+    calibrator.read(path, &text, arguments.chunks, |done, all| {
+        progress.show(done as u64, all as u64, "");
+    })?;
+    Ok(calibrator.finish())
 }
 
 fn read(path: &Path) -> Result<String, String> {
@@ -277,7 +314,7 @@ fn automatic(
     let plan = if let Some(bits) = arguments.target_bpw {
         let bytes = bits * sensitivity.weights() as f64 / 8.0;
         sensitivity.plan_for_bytes(bytes as u64, &format!("{bits} bits per weight"))?
-    } else if let Some(bytes) = arguments.target_size {
+    } else if let Some(ByteSize(bytes)) = arguments.target_size {
         sensitivity.plan_for_bytes(bytes, &format!("{bytes} bytes"))?
     } else {
         let nats = arguments.target_kl.unwrap_or_default();
@@ -326,144 +363,17 @@ fn sensitivity(
     let report = |done, all| progress.show(done as u64, all as u64, "");
     let measured = Sensitivity::measure(file, &read(text)?, &TYPES, calibration, options, report)?;
     if let Some(path) = &arguments.sensitivity {
-        write_beside(path, measured.to_json().as_bytes())?;
+        write_whole(path, &measured.to_json())?;
     }
     Ok(measured)
 }
 
-/// Prints what a plan would come to.
-fn describe(file: &ModelFile, plan: &Plan) {
-    let (mut before, mut after, mut weights) = (0, 0, 0);
-    for tensor in tensor_facts(file) {
-        let to = plan.get(&tensor.name).unwrap_or(tensor.dtype);
-        println!("{:40} {:>6} -> {to}", tensor.name, tensor.dtype.name());
-        before += tensor.bytes(tensor.dtype);
-        after += tensor.bytes(to);
-        weights += tensor.len();
-    }
-    let bits = |bytes: u64| 8.0 * bytes as f64 / weights.max(1) as f64;
-    println!(
-        "tensors: {:.1} MB ({:.2} bits per weight) -> {:.1} MB ({:.2} bits per weight)",
-        before as f64 / 1e6,
-        bits(before),
-        after as f64 / 1e6,
-        bits(after),
-    );
-}
-
-fn print_report(report: &Report, fallbacks: &[Fallback], seconds: f64) {
-    println!(
-        "{:40} {:>6}    {:<6} {:>12} {:>9}",
-        "tensor", "from", "to", "bytes", "error"
-    );
-    for tensor in &report.tensors {
-        let error = tensor.loss.map_or(String::new(), |loss| {
-            format!("{:8.3}%", 100.0 * loss.relative())
-        });
-        let [from, to] = [tensor.from, tensor.to].map(DType::name);
-        println!(
-            "{:40} {from:>6} -> {to:<6} {:>12} {error:>9}",
-            tensor.name, tensor.bytes
-        );
-    }
-    let again = report.requantized().count();
-    if again > 0 {
-        println!(
-            "{again} tensors were quantized already: what that lost is lost; start from F16 or BF16 for the best result"
-        );
-    }
-    println!(
-        "{:.1} MB -> {:.1} MB, {:.3} bits per weight, {} tensors fell back, {seconds:.1} s",
-        report.bytes_before() as f64 / 1e6,
-        report.bytes() as f64 / 1e6,
-        report.bits_per_weight(),
-        fallbacks.len(),
-    );
-}
-
-fn as_json(
-    report: &Report,
-    plan: &Plan,
-    fallbacks: &[Fallback],
-    seconds: f64,
-) -> serde_json::Value {
-    let tensors = report.tensors.iter().map(|tensor| {
-        json!({
-            "name": tensor.name,
-            "from": tensor.from.name(),
-            "to": tensor.to.name(),
-            "bytes": tensor.bytes,
-            "relative_error": tensor.loss.map(|loss| loss.relative()),
-            "squared_error": tensor.loss.map(|loss| loss.error),
-            "weighted_error": tensor.loss.map(|loss| loss.weighted_error),
-            "weighted": tensor.weighted,
-        })
-    });
-    let fallbacks = fallbacks.iter().map(|fallback| {
-        json!({
-            "tensor": fallback.tensor,
-            "wanted": fallback.wanted.name(),
-            "stored": fallback.stored.name(),
-        })
-    });
-    json!({
-        "plan": plan.name(),
-        "bytes_before": report.bytes_before(),
-        "bytes": report.bytes(),
-        "bits_per_weight": report.bits_per_weight(),
-        "seconds": seconds,
-        "fallbacks": fallbacks.collect::<Vec<_>>(),
-        "tensors": tensors.collect::<Vec<_>>(),
-    })
-}
-
 /// A file under its final name is always whole.
-fn write_beside(path: &Path, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let unfinished = PathBuf::from(name);
-    let written = fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&unfinished);
-    }
-    written.map_err(|error| format!("{}: {error}", path.display()).into())
-}
-
-/// How far something is, and how long it still takes.
-struct Bar {
-    what: &'static str,
-    started: Instant,
-}
-
-impl Bar {
-    fn new(what: &'static str) -> Self {
-        Self {
-            what,
-            started: Instant::now(),
-        }
-    }
-
-    fn show(&mut self, done: u64, all: u64, at: &str) {
-        const WIDTH: u64 = 30;
-        let mut stderr = io::stderr().lock();
-        if !stderr.is_terminal() {
-            return;
-        }
-        let filled = WIDTH * done / all.max(1);
-        let left = self.started.elapsed().as_secs_f64() / done.max(1) as f64 * (all - done) as f64;
-        let bar = "#".repeat(filled as usize) + &"-".repeat((WIDTH - filled) as usize);
-        let end = if done == all { "\n" } else { "" };
-        let left = if done == 0 {
-            String::new()
-        } else {
-            format!(", {left:.0} s left")
-        };
-        // A terminal that went away is no reason to stop.
-        let _ = write!(
-            stderr,
-            "\r{} [{bar}] {} %{left} {at}\x1b[K{end}",
-            self.what,
-            100 * done / all.max(1)
-        );
-    }
+fn write_whole(path: &Path, text: &str) -> Result<(), Box<dyn Error>> {
+    let write = || {
+        let mut file = FileBeside::create(path)?;
+        file.write_all(text.as_bytes())?;
+        file.commit()
+    };
+    write().map_err(|error| format!("{}: {error}", path.display()).into())
 }

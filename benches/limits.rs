@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo bench -p dino-benches --bench limits                    # every type, a thread a core
 //! cargo bench -p dino-benches --bench limits -- Q4_0 Q4_K 1     # these types, one thread
+//! cargo bench -p dino-benches --bench limits -- cached 1        # all of a layer that the second-level cache holds
 //! ```
 //!
 //! One row reads each weight once: its limit is memory. `cached` is the same for a weight that the second-level cache
@@ -17,13 +18,13 @@ use ndarray::Array2;
 use std::time::{Duration, Instant};
 
 /// A layer beyond the caches of most processors.
-const LARGE: [usize; 2] = [16_384, 4096];
+const LARGE: [usize; 2] = [16_384, 8192];
 /// Columns of a layer that a second-level cache holds, and the bytes that it may have.
 const SMALL: (usize, usize) = (2048, 400 << 10);
 /// How long each figure is measured; the fastest run counts.
 const TIME: Duration = Duration::from_millis(250);
 /// Tokens of the columns that are bound by arithmetic.
-const TOKENS: [usize; 6] = [2, 4, 8, 16, 32, 256];
+const TOKENS: [usize; 8] = [2, 3, 4, 8, 12, 16, 32, 256];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -58,16 +59,31 @@ fn main() {
         "\n|--------|------------:|------:|-------:|{}",
         "---------------:|------:|".repeat(TOKENS.len())
     );
+    let is_cached = arguments.iter().any(|word| word == "cached");
     for dtype in DType::ALL.into_iter().filter(|dtype| all || named(dtype)) {
-        print_type(dtype, &compute, &one, &limits);
+        let small = Layer::new(dtype, small(dtype), &one);
+        let large = if is_cached {
+            small.clone()
+        } else {
+            Layer::new(dtype, LARGE, &compute)
+        };
+        print_type(dtype, (&large, &compute), (&small, &one), &limits);
     }
 }
 
-fn print_type(dtype: DType, compute: &Compute, one: &Compute, limits: &Limits) {
-    let large = Layer::new(dtype, LARGE, compute);
-    let read = large.bytes() / large.seconds(compute, 1);
+/// The shape of a layer that the second-level cache holds.
+fn small(dtype: DType) -> [usize; 2] {
     let row_bytes = Tensor::byte_size("row", dtype, &[1, SMALL.0]).expect("whole blocks");
-    let small = Layer::new(dtype, [SMALL.1 / row_bytes / 16 * 16, SMALL.0], one);
+    [SMALL.1 / row_bytes / 16 * 16, SMALL.0]
+}
+
+fn print_type(
+    dtype: DType,
+    (large, compute): (&Layer, &Compute),
+    (small, one): (&Layer, &Compute),
+    limits: &Limits,
+) {
+    let read = large.bytes() / large.seconds(compute, 1);
     let cached = small.bytes() / small.seconds(one, 1);
     print!(
         "| {:<6} | {:>11.1} | {:>4.0}% | {:>6.1} |",
@@ -82,13 +98,14 @@ fn print_type(dtype: DType, compute: &Compute, one: &Compute, limits: &Limits) {
         limits.f32
     };
     for tokens in TOKENS {
-        let rate = (2 * tokens * LARGE[0] * LARGE[1]) as f64 / large.seconds(compute, tokens);
+        let rate = large.operations(tokens) / large.seconds(compute, tokens);
         let share = limit.map_or("-".into(), |limit| format!("{:.0}%", 100.0 * rate / limit));
         print!(" {:>15.0} | {share:>5} |", rate / 1e9);
     }
     println!();
 }
 
+#[derive(Clone)]
 struct Layer {
     weight: PackedWeight,
 }
@@ -108,6 +125,10 @@ impl Layer {
 
     fn bytes(&self) -> f64 {
         self.weight.byte_size() as f64
+    }
+
+    fn operations(&self, tokens: usize) -> f64 {
+        2.0 * (tokens * self.weight.rows() * self.weight.columns()) as f64
     }
 
     /// The least that `tokens` rows take.

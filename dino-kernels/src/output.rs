@@ -4,7 +4,6 @@ use crate::DisjointMut;
 use ndarray::ArrayViewMut2;
 
 /// An output matrix `[tokens, columns]`, written by several workers at once, each its own columns.
-///
 pub(crate) struct Output<'a> {
     values: DisjointMut<'a, f32>,
     tokens: usize,
@@ -58,11 +57,24 @@ impl<'a> Output<'a> {
             "element outside of the output"
         );
         let count = values.len().min(self.columns - column);
+        if count == values.len() {
+            // Said apart, because the length of a whole register is a constant where this is inlined.
+            // SAFETY: by the contract.
+            return unsafe { self.put_all(token, column, values) };
+        }
+        // SAFETY: by the contract.
+        unsafe { self.put_all(token, column, &values[..count]) };
+    }
+
+    /// # Safety
+    /// As [`Self::put`].
+    #[inline(always)]
+    unsafe fn put_all(&self, token: usize, column: usize, values: &[f32]) {
         let start = token * self.columns + column;
         // SAFETY: the caller keeps other threads away from these elements.
-        let to = unsafe { self.values.part(start..start + count) };
+        let to = unsafe { self.values.part(start..start + values.len()) };
         match (self.bias, self.add) {
-            (None, false) => to.copy_from_slice(&values[..count]),
+            (None, false) => to.copy_from_slice(values),
             (None, true) => to
                 .iter_mut()
                 .zip(values)

@@ -1,7 +1,7 @@
 //! The reference of linear layers: no tricks, any number of lanes.
 
 use crate::packed::{Format, QuantizedGroup, with_format};
-use crate::quantized::QuantizedRowMut;
+use crate::quantized::InputBlock;
 use crate::table::{FloatTask, LinearKernels, QuantizedTask};
 
 /// Lanes are as free as any number here; 8 give rows a packed form to be tested in.
@@ -13,27 +13,22 @@ pub(crate) const TABLE: LinearKernels = LinearKernels {
 };
 
 /// Runs of 16 by their largest magnitude, rounded to the nearest of -127…127.
-pub(crate) fn quantize_row(source: &[f32], row: QuantizedRowMut<'_>) {
-    for (half, (source, codes)) in source
-        .chunks_exact(16)
-        .zip(row.codes.chunks_exact_mut(16))
-        .enumerate()
-    {
-        let largest = source
-            .iter()
-            .fold(0.0_f32, |largest, x| largest.max(x.abs()));
-        let scale = largest / 127.0;
-        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-        for (code, x) in codes.iter_mut().zip(source) {
-            *code = (x * inverse).round_ties_even() as i8;
+pub(crate) fn quantize_row(source: &[f32], blocks: &mut [InputBlock]) {
+    for (source, block) in source.chunks_exact(32).zip(blocks) {
+        for half in 0..2 {
+            let source = &source[16 * half..16 * half + 16];
+            let largest = source
+                .iter()
+                .fold(0.0_f32, |largest, x| largest.max(x.abs()));
+            let scale = largest / 127.0;
+            let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+            let codes = &mut block.codes[16 * half..16 * half + 16];
+            for (code, x) in codes.iter_mut().zip(source) {
+                *code = (x * inverse).round_ties_even() as i8;
+            }
+            let sum = codes.iter().map(|&code| i32::from(code)).sum::<i32>();
+            block.set_half(half, scale, sum);
         }
-        let sum = codes.iter().map(|&code| i32::from(code)).sum::<i32>();
-        row.scales[half] = scale;
-        row.half_sums[half] = scale * sum as f32;
-        row.starts[half] = -128 * sum;
-    }
-    for (sum, halves) in row.sums.iter_mut().zip(row.half_sums.chunks_exact(2)) {
-        *sum = halves[0] + halves[1];
     }
 }
 
@@ -50,7 +45,7 @@ fn quantized_as<F: Format>(task: &QuantizedTask<'_>) {
         let group = task.weight.quantized_group(index);
         let rows = lanes.min(task.weight.rows() - index * lanes);
         for token in 0..task.input.tokens() {
-            let row = task.input.row_slices(token);
+            let row = task.input.row(token);
             for lane in 0..rows {
                 let value = dot::<F>(group, lane, row);
                 // SAFETY: tasks that run at once differ in groups, so in columns.
@@ -60,23 +55,18 @@ fn quantized_as<F: Format>(task: &QuantizedTask<'_>) {
     }
 }
 
-/// `row` holds codes, scales, sums and half sums of one token.
-fn dot<F: Format>(
-    group: QuantizedGroup<'_>,
-    lane: usize,
-    (codes, scales, _, half_sums): (&[i8], &[f32], &[f32], &[f32]),
-) -> f32 {
+fn dot<F: Format>(group: QuantizedGroup<'_>, lane: usize, row: &[InputBlock]) -> f32 {
     let mut total = 0.0;
-    for (chunk, codes) in codes.chunks_exact(32).enumerate() {
+    for (chunk, block) in row.iter().enumerate() {
         let weight = group.decode::<F>(lane, chunk);
         for half in 0..2 {
             let products = (0..16).map(|k| 16 * half + k).map(|k| {
                 // An unsigned code of 8 bits does not exist: the widest has 6.
-                i32::from(weight.codes[k]) * i32::from(codes[k])
+                i32::from(weight.codes[k]) * i32::from(block.codes[k])
             });
             let sum = products.sum::<i32>() as f32;
-            total += sum * weight.scales[half] * scales[2 * chunk + half];
-            total += weight.mins[half] * half_sums[2 * chunk + half];
+            total += sum * weight.scales[half] * block.scales[half];
+            total += weight.mins[half] * block.half_sums[half];
         }
     }
     total

@@ -4,7 +4,7 @@ use super::Kernels;
 use crate::QuantizedRows;
 use crate::output::Output;
 use crate::packed::{FloatGroup, PackedWeight};
-use crate::quantized::QuantizedRowMut;
+use crate::quantized::InputBlock;
 use std::ops::Range;
 
 /// Kernels of linear layers for one instruction set.
@@ -12,7 +12,7 @@ use std::ops::Range;
 pub(crate) struct LinearKernels {
     /// Rows that a register of this set holds: the lanes that weights are packed for.
     pub(crate) lanes: usize,
-    pub(crate) quantize_row: unsafe fn(&[f32], QuantizedRowMut<'_>),
+    pub(crate) quantize_row: unsafe fn(&[f32], &mut [InputBlock]),
     pub(crate) quantized: unsafe fn(&QuantizedTask<'_>),
     pub(crate) float: unsafe fn(&FloatTask<'_>),
 }
@@ -43,15 +43,15 @@ impl Kernels {
         self.linear.lanes
     }
 
-    /// Quantizes one row, whose length is a multiple of 32.
-    pub(crate) fn quantize_row(&self, source: &[f32], row: QuantizedRowMut<'_>) {
-        let blocks = source.len() / 32;
-        assert!(source.len().is_multiple_of(32) && row.codes.len() == source.len());
-        assert!(row.scales.len() == 2 * blocks && row.half_sums.len() == 2 * blocks);
-        assert!(row.sums.len() == blocks && row.starts.len() == 2 * blocks);
+    /// Quantizes values, 32 to a block.
+    ///
+    /// # Panics
+    /// If there are more or fewer.
+    pub(crate) fn quantize_row(&self, source: &[f32], blocks: &mut [InputBlock]) {
+        assert_eq!(source.len(), 32 * blocks.len(), "32 values a block");
         // SAFETY: the table is only handed out where its instruction set was detected; the lengths
         // that the kernel relies on were checked above.
-        unsafe { (self.linear.quantize_row)(source, row) }
+        unsafe { (self.linear.quantize_row)(source, blocks) }
     }
 
     /// Runs a quantized task. Tasks that run at once must not share groups of one output.

@@ -9,7 +9,7 @@
 mod float;
 
 use crate::packed::{Codes, QuantizedGroup, with_format};
-use crate::quantized::{QuantizedRow, QuantizedRowMut, QuantizedRows};
+use crate::quantized::{InputBlock, QuantizedRows};
 use crate::table::{LinearKernels, QuantizedTask};
 use std::arch::aarch64::*;
 
@@ -81,10 +81,10 @@ fn pairs(codes: [uint32x4_t; 2], x: [int32x4_t; 2]) -> [int16x8_t; 2] {
 
 /// See [`crate::scalar::linear::quantize_row`], whose codes it gives to the bit.
 #[target_feature(enable = "neon")]
-fn quantize_row(source: &[f32], row: QuantizedRowMut<'_>) {
+fn quantize_row(source: &[f32], blocks: &mut [InputBlock]) {
     let (halves, _) = source.as_chunks::<16>();
-    let (codes, _) = row.codes.as_chunks_mut::<16>();
-    for (half, (source, codes)) in halves.iter().zip(codes).enumerate() {
+    for (index, source) in halves.iter().enumerate() {
+        let (block, half) = (&mut blocks[index / 2], index % 2);
         // SAFETY: the array holds four registers.
         let x: [_; 4] = std::array::from_fn(|i| unsafe { vld1q_f32(source.as_ptr().add(4 * i)) });
         let [a, b, c, d] = [
@@ -101,14 +101,9 @@ fn quantize_row(source: &[f32], row: QuantizedRowMut<'_>) {
         let high = vcombine_s16(vqmovn_s32(words[2]), vqmovn_s32(words[3]));
         let bytes = vcombine_s8(vqmovn_s16(low), vqmovn_s16(high));
         let sum = i32::from(vaddlvq_s8(bytes));
-        // SAFETY: the array holds a register.
-        unsafe { vst1q_s8(codes.as_mut_ptr(), bytes) };
-        row.scales[half] = scale;
-        row.half_sums[half] = scale * sum as f32;
-        row.starts[half] = -128 * sum;
-    }
-    for (sum, halves) in row.sums.iter_mut().zip(row.half_sums.chunks_exact(2)) {
-        *sum = halves[0] + halves[1];
+        // SAFETY: half of 32 bytes is a register.
+        unsafe { vst1q_s8(block.codes.as_mut_ptr().add(16 * half), bytes) };
+        block.set_half(half, scale, sum);
     }
 }
 
@@ -187,7 +182,7 @@ unsafe fn tile_sums<F: Codes, P: Products, const T: usize>(
     input: &QuantizedRows,
     token: usize,
 ) -> [float32x4_t; T] {
-    let rows: [QuantizedRow; T] = std::array::from_fn(|t| input.row(token + t));
+    let rows = input.tile::<T>(token);
     assert_eq!(input.columns(), group.columns, "in_features");
     let mut sums = [vdupq_n_f32(0.0); T];
     let blocks = group.words.chunks_exact(F::WORDS * 4 * LANES);
@@ -204,7 +199,7 @@ unsafe fn tile_sums<F: Codes, P: Products, const T: usize>(
                     mins: F::mins::<uint32x4_t>(head, sub),
                 };
                 for (sum, row) in sums.iter_mut().zip(&rows) {
-                    *sum = sub_block.multiply::<F, P>(*sum, row, block * F::SUBS + sub);
+                    *sum = sub_block.multiply::<F, P>(*sum, &*row.add(block * F::SUBS + sub));
                 }
             }
         }
@@ -220,33 +215,32 @@ struct SubBlock {
 }
 
 impl SubBlock {
-    /// `sum` and the products with chunk `chunk` of `row`.
+    /// `sum` and the products with `input`.
     ///
     /// # Safety
-    /// The row has that chunk, and the processor the instructions of `P`.
+    /// The processor has the instructions of `P`.
     #[inline(always)]
     unsafe fn multiply<F: Codes, P: Products>(
         &self,
         mut sum: float32x4_t,
-        row: &QuantizedRow,
-        chunk: usize,
+        input: &InputBlock,
     ) -> float32x4_t {
-        // SAFETY: by the contract; offsets follow the row's layout.
+        // SAFETY: by the contract; a half of the codes is a register.
         unsafe {
             for (half, scales) in self.scales.iter().enumerate() {
-                let x = vld1q_s8(row.codes.add(32 * chunk + 16 * half));
+                let x = vld1q_s8(input.codes.as_ptr().add(16 * half));
                 let dot = P::sum::<F>(&self.codes[4 * half..4 * half + 4], x);
-                let factor = vmulq_n_f32(*scales, *row.scales.add(2 * chunk + half));
+                let factor = vmulq_n_f32(*scales, input.scales[half]);
                 sum = vfmaq_f32(sum, vcvtq_f32_s32(dot), factor);
             }
             if F::SIGNED {
                 return sum;
             }
             if !F::SPLIT {
-                return vfmaq_n_f32(sum, self.mins[0], *row.sums.add(chunk));
+                return vfmaq_n_f32(sum, self.mins[0], input.sum);
             }
             for (half, mins) in self.mins.iter().enumerate() {
-                sum = vfmaq_n_f32(sum, *mins, *row.half_sums.add(2 * chunk + half));
+                sum = vfmaq_n_f32(sum, *mins, input.half_sums[half]);
             }
         }
         sum

@@ -11,10 +11,12 @@ use super::tiles;
 use crate::packed::{Codes, with_format};
 use crate::table::{LinearKernels, QuantizedTask};
 use crate::x86::avx512;
-use crate::x86::avx512::linear::panel::{self, PANEL, registers};
-use crate::x86::avx512::linear::{LANES, MANY};
+use crate::x86::avx512::linear::LANES;
+use crate::x86::avx512::linear::panel::{self, SCRATCH, registers};
 use std::arch::x86_64::*;
 
+/// Rows of input from which tiles are faster than what AVX-512 does with few of them.
+const MANY: usize = 24;
 /// Tokens in a tile.
 const TOKENS: usize = 16;
 /// Sums of both halves of a chunk of a group.
@@ -40,7 +42,8 @@ fn quantized(task: &QuantizedTask<'_>) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2")]
 fn quantized_as<F: Codes>(task: &QuantizedTask<'_>) {
-    PANEL.with_borrow_mut(|panel| {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let panel = &mut scratch.panel;
         let mut index = task.groups.start;
         while index < task.groups.end {
             index += match task.groups.end - index {
@@ -58,7 +61,8 @@ fn multiply<F: Codes, const G: usize>(
     index: usize,
     panel: &mut Vec<__m512i>,
 ) -> usize {
-    panel::fill::<F, G, true>(task, index, panel);
+    let blocks = 0..task.weight.columns() / F::LEN;
+    panel::fill::<F, G, true>(task, index, blocks, panel);
     let (mut token, tokens) = (0, task.input.tokens());
     while token < tokens {
         let count = TOKENS.min(tokens - token);
@@ -79,7 +83,8 @@ fn tile<F: Codes, const G: usize>(
     tokens: std::ops::Range<usize>,
 ) {
     let input = task.input;
-    let first = input.row(tokens.start);
+    let row_bytes = 2 * input.columns();
+    let [first] = input.tile::<1>(tokens.start);
     let mut sums = [[_mm512_setzero_ps(); TOKENS]; G];
     // Two sets of integers in turn, so that tiles need not wait until the last ones are read.
     let mut dots = [[Sums([0; SUMS]); G]; 2];
@@ -90,10 +95,10 @@ fn tile<F: Codes, const G: usize>(
         .enumerate()
     {
         let dots = &mut dots[chunk % 2];
-        // SAFETY: the tiles are configured for these tokens, whose rows lie `columns` bytes apart and have
-        // `columns / 32` chunks; a group of a panel begins with 8 registers of codes.
+        // SAFETY: the tiles are configured for these tokens, whose rows lie as far apart as they have blocks, of 64 bytes
+        // each, codes first; a group of a panel begins with 8 registers of codes.
         unsafe {
-            tiles::load_input(first.codes.add(32 * chunk), input.columns());
+            tiles::load_input(first.add(chunk).cast(), row_bytes);
             let codes = panel.as_ptr().cast::<u8>();
             tiles::multiply::<0>(codes, dots[0].0.as_mut_ptr());
             if G == 2 {
@@ -102,7 +107,7 @@ fn tile<F: Codes, const G: usize>(
             }
         }
         for (t, token) in tokens.clone().enumerate() {
-            let row = input.row(token);
+            let input = &input.row(token)[chunk];
             for g in 0..G {
                 let group = &panel[g * registers::<F>()..][..registers::<F>()];
                 // SAFETY: AVX-512 is enabled; the sums hold two halves of [`TOKENS`] rows, the input this chunk.
@@ -113,7 +118,7 @@ fn tile<F: Codes, const G: usize>(
                         _mm512_loadu_si512(dots[0].cast()),
                         _mm512_loadu_si512(dots[1].cast()),
                     ];
-                    panel::add_scaled::<F>(&mut sums[g][t], dots, group, &row, chunk);
+                    panel::add_scaled::<F>(&mut sums[g][t], dots, group, input);
                 }
             }
         }

@@ -9,7 +9,7 @@
 
 use super::math::{max_lanes, sum_integers};
 use crate::packed::{Codes, FloatGroup, QuantizedGroup, with_format};
-use crate::quantized::{QuantizedRow, QuantizedRowMut, QuantizedRows};
+use crate::quantized::{InputBlock, QuantizedRows};
 use crate::table::{FloatTask, LinearKernels, QuantizedTask};
 use crate::x86::ahead::{ask_ahead, ask_for};
 use half::{bf16, f16};
@@ -26,27 +26,23 @@ pub(crate) const TABLE: LinearKernels = LinearKernels {
 
 /// See [`crate::scalar::linear::quantize_row`], whose codes it gives to the bit.
 #[target_feature(enable = "avx2,fma")]
-pub(crate) fn quantize_row(source: &[f32], row: QuantizedRowMut<'_>) {
-    for (block, source) in source.chunks_exact(32).enumerate() {
+pub(crate) fn quantize_row(source: &[f32], blocks: &mut [InputBlock]) {
+    for (source, block) in source.chunks_exact(32).zip(blocks) {
         // SAFETY: a chunk holds 32 values.
         let x: [__m256; 4] =
             std::array::from_fn(|i| unsafe { _mm256_loadu_ps(source.as_ptr().add(8 * i)) });
         let codes: [[__m256i; 2]; 2] = std::array::from_fn(|half| {
             let (codes, scale, sum) = quantize_half([x[2 * half], x[2 * half + 1]]);
-            row.scales[2 * block + half] = scale;
-            row.half_sums[2 * block + half] = scale * sum as f32;
-            row.starts[2 * block + half] = -128 * sum;
+            block.set_half(half, scale, sum);
             codes
         });
-        row.sums[block] = row.half_sums[2 * block] + row.half_sums[2 * block + 1];
         // Packing works within 128-bit halves, which the permutation puts back in order.
         let words = _mm256_packs_epi32(codes[0][0], codes[0][1]);
         let more = _mm256_packs_epi32(codes[1][0], codes[1][1]);
         let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
         let bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words, more), order);
-        let codes = &mut row.codes[32 * block..][..32];
-        // SAFETY: the slice holds 32 bytes.
-        unsafe { _mm256_storeu_si256(codes.as_mut_ptr().cast(), bytes) };
+        // SAFETY: the array holds 32 bytes.
+        unsafe { _mm256_storeu_si256(block.codes.as_mut_ptr().cast(), bytes) };
     }
 }
 
@@ -80,14 +76,14 @@ fn quantized_as<F: Codes>(task: &QuantizedTask<'_>) {
         while token < tokens {
             token += match tokens - token {
                 1 => quantized_tile::<F, 1>(task, index, group, token),
-                2 | 3 => quantized_tile::<F, 2>(task, index, group, token),
+                2 => quantized_tile::<F, 2>(task, index, group, token),
                 _ => quantized_tile::<F, 4>(task, index, group, token),
             };
         }
     }
 }
 
-/// One group times `T` tokens; returns `T`.
+/// One group times up to `T` tokens; returns how many.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn quantized_tile<F: Codes, const T: usize>(
     task: &QuantizedTask<'_>,
@@ -96,14 +92,15 @@ fn quantized_tile<F: Codes, const T: usize>(
     token: usize,
 ) -> usize {
     let sums = tile_sums::<F, T>(group, task.input, token);
-    for (t, sum) in sums.into_iter().enumerate() {
+    let count = T.min(task.input.tokens() - token);
+    for (t, sum) in sums.into_iter().take(count).enumerate() {
         let mut values = [0.0; LANES];
         // SAFETY: the array holds a register.
         unsafe { _mm256_storeu_ps(values.as_mut_ptr(), sum) };
         // SAFETY: tasks that run at once differ in groups, so in columns.
         unsafe { task.output.put(token + t, index * LANES, &values) };
     }
-    T
+    count
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -112,7 +109,7 @@ fn tile_sums<F: Codes, const T: usize>(
     input: &QuantizedRows,
     token: usize,
 ) -> [__m256; T] {
-    let rows: [QuantizedRow; T] = std::array::from_fn(|t| input.row(token + t));
+    let rows = input.tile::<T>(token);
     assert_eq!(input.columns(), group.columns, "in_features");
     let mut sums = [_mm256_setzero_ps(); T];
     let blocks = group.words.chunks_exact(F::WORDS * 4 * LANES);
@@ -130,13 +127,14 @@ fn tile_sums<F: Codes, const T: usize>(
                     F::mins::<__m256i>(head, sub),
                 )
             };
-            // SAFETY: AVX2 and FMA are enabled; rows have `columns` codes, and there are `columns / 32` chunks.
+            // SAFETY: AVX2 and FMA are enabled; rows have `columns / 32` blocks.
             unsafe {
+                let inputs = rows.map(|row| &*row.add(chunk));
                 if F::SIGNED {
-                    add_signed::<F, T>(&mut sums, &codes, scales, &rows, chunk);
+                    add_signed::<F, T>(&mut sums, &codes, scales, inputs);
                 } else {
-                    for (sum, row) in sums.iter_mut().zip(&rows) {
-                        add_unsigned::<F>(sum, &codes, scales, mins, row, chunk);
+                    for (sum, input) in sums.iter_mut().zip(inputs) {
+                        add_unsigned::<F>(sum, &codes, scales, mins, input);
                     }
                 }
             }
@@ -151,16 +149,15 @@ fn tile_sums<F: Codes, const T: usize>(
 /// tokens, so words come first and tokens second.
 ///
 /// # Safety
-/// AVX2 and FMA are enabled, and each row has more than `chunk` blocks.
+/// AVX2 and FMA are enabled.
 #[inline(always)]
 unsafe fn add_signed<F: Codes, const T: usize>(
     sums: &mut [__m256; T],
     codes: &[__m256i; 8],
     scales: [__m256; 2],
-    rows: &[QuantizedRow; T],
-    chunk: usize,
+    inputs: [&InputBlock; T],
 ) {
-    // SAFETY: by the contract; offsets follow the row's layout.
+    // SAFETY: by the contract; eight words are the codes of a block.
     unsafe {
         for (half, scales) in scales.iter().enumerate() {
             let mut dots = [_mm256_setzero_si256(); T];
@@ -169,14 +166,14 @@ unsafe fn add_signed<F: Codes, const T: usize>(
                 let code = codes[4 * half + word];
                 let magnitude = _mm256_abs_epi8(code);
                 for t in 0..T {
-                    let x = rows[t].codes.add(32 * chunk + 16 * half + 4 * word);
-                    let x = _mm256_set1_epi32(x.cast::<i32>().read_unaligned());
+                    let x = inputs[t].codes.as_ptr().cast::<i32>().add(4 * half + word);
+                    let x = _mm256_set1_epi32(x.read());
                     let pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(x, code));
                     widen_at::<F>(&mut dots[t], &mut runs[t], pairs, word);
                 }
             }
             for t in 0..T {
-                let scale = _mm256_broadcast_ss(&*rows[t].scales.add(2 * chunk + half));
+                let scale = _mm256_broadcast_ss(&inputs[t].scales[half]);
                 let factor = _mm256_mul_ps(*scales, scale);
                 sums[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[t]), factor, sums[t]);
             }
@@ -187,38 +184,37 @@ unsafe fn add_signed<F: Codes, const T: usize>(
 /// Adds the products of 32 unsigned values of 8 rows with those of one token.
 ///
 /// # Safety
-/// AVX2 and FMA are enabled, and `row` has more than `chunk` blocks.
+/// AVX2 and FMA are enabled.
 #[inline(always)]
 unsafe fn add_unsigned<F: Codes>(
     sum: &mut __m256,
     codes: &[__m256i; 8],
     scales: [__m256; 2],
     mins: [__m256; 2],
-    row: &QuantizedRow,
-    chunk: usize,
+    input: &InputBlock,
 ) {
-    // SAFETY: by the contract; offsets follow the row's layout.
+    // SAFETY: by the contract; eight words are the codes of a block.
     unsafe {
         for (half, scales) in scales.iter().enumerate() {
             let mut dot = _mm256_setzero_si256();
             let mut run = _mm256_setzero_si256();
             for word in 0..4 {
-                let x = row.codes.add(32 * chunk + 16 * half + 4 * word);
-                let x = _mm256_set1_epi32(x.cast::<i32>().read_unaligned());
+                let x = input.codes.as_ptr().cast::<i32>().add(4 * half + word);
+                let x = _mm256_set1_epi32(x.read());
                 let pairs = _mm256_maddubs_epi16(codes[4 * half + word], x);
                 widen_at::<F>(&mut dot, &mut run, pairs, word);
             }
-            let scale = _mm256_broadcast_ss(&*row.scales.add(2 * chunk + half));
+            let scale = _mm256_broadcast_ss(&input.scales[half]);
             let factor = _mm256_mul_ps(*scales, scale);
             *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), factor, *sum);
         }
         if F::SPLIT {
             for (half, min) in mins.iter().enumerate() {
-                let total = _mm256_broadcast_ss(&*row.half_sums.add(2 * chunk + half));
+                let total = _mm256_broadcast_ss(&input.half_sums[half]);
                 *sum = _mm256_fmadd_ps(*min, total, *sum);
             }
         } else {
-            let total = _mm256_broadcast_ss(&*row.sums.add(chunk));
+            let total = _mm256_broadcast_ss(&input.sum);
             *sum = _mm256_fmadd_ps(mins[0], total, *sum);
         }
     }

@@ -12,16 +12,23 @@ pub(crate) mod panel;
 mod products;
 
 use crate::packed::{Codes, QuantizedGroup, with_format};
-use crate::quantized::{QuantizedRowMut, QuantizedRows};
+use crate::quantized::{InputBlock, QuantizedRows};
 use crate::table::{LinearKernels, QuantizedTask};
 use crate::x86::ahead::ask_ahead;
 use crate::x86::avx2;
-use products::Values;
+use products::{Values, raised, unrolled};
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 pub(crate) const LANES: usize = 16;
-/// Rows of input from which unpacking codes once, beside the rows, is faster than for every few of them.
-pub(crate) const MANY: usize = 24;
+/// Rows of input from which unpacking codes once, beside the rows, is faster than for every few of them. What takes long to
+/// unpack gains sooner.
+const fn many<F: Codes>() -> usize {
+    if F::SUBS > 1 { 24 } else { 64 }
+}
+
+/// Rows of input that codes are unpacked for at once, where there are fewer.
+const MOST: usize = 8;
 
 pub(crate) const TABLE: LinearKernels = LinearKernels {
     lanes: LANES,
@@ -32,8 +39,8 @@ pub(crate) const TABLE: LinearKernels = LinearKernels {
 
 /// Rows are short; 256-bit registers are as good for them.
 #[target_feature(enable = "avx2,fma")]
-fn quantize_row(source: &[f32], row: QuantizedRowMut<'_>) {
-    avx2::linear::quantize_row(source, row);
+fn quantize_row(source: &[f32], blocks: &mut [InputBlock]) {
+    avx2::linear::quantize_row(source, blocks);
 }
 
 /// See [`crate::scalar::linear::quantized`]; integer sums are the same, f32 sums differ in order.
@@ -47,68 +54,76 @@ pub(crate) fn quantized(task: &QuantizedTask<'_>) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2")]
 fn quantized_as<F: Codes>(task: &QuantizedTask<'_>) {
     let tokens = task.input.tokens();
-    if tokens >= MANY {
+    if tokens >= many::<F>() {
         return panel::quantized::<F>(task);
     }
     for index in task.groups.clone() {
         let group = task.weight.quantized_group(index);
         let mut token = 0;
         while token < tokens {
-            token += match tokens - token {
-                1 => quantized_tile::<F, 1>(task, index, group, token),
-                2 | 3 => quantized_tile::<F, 2>(task, index, group, token),
-                4..8 => quantized_tile::<F, 4>(task, index, group, token),
-                _ => quantized_tile::<F, 8>(task, index, group, token),
-            };
+            // What is left is cut evenly, so that the last rows do not unpack codes for themselves.
+            let rest = tokens - token;
+            let count = rest.div_ceil(rest.div_ceil(MOST));
+            let at = (index, token..token + count);
+            match count {
+                1 => tile::<F, 1>(task, group, at),
+                2 => tile::<F, 2>(task, group, at),
+                3 | 4 => tile::<F, 4>(task, group, at),
+                5 | 6 => tile::<F, 6>(task, group, at),
+                _ => tile::<F, MOST>(task, group, at),
+            }
+            token += count;
         }
     }
 }
 
-/// One group times `T` tokens; returns `T`.
+/// Group `index` times `tokens`, of which there are at most `T`.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2")]
-fn quantized_tile<F: Codes, const T: usize>(
+fn tile<F: Codes, const T: usize>(
     task: &QuantizedTask<'_>,
-    index: usize,
     group: QuantizedGroup<'_>,
-    token: usize,
-) -> usize {
-    let sums = tile_sums::<F, T>(group, task.input, token);
-    for (t, sum) in sums.into_iter().enumerate() {
+    (index, tokens): (usize, Range<usize>),
+) {
+    let sums = tile_sums::<F, T>(group, task.input, tokens.start);
+    for (token, sum) in tokens.zip(sums) {
         let mut values = [0.0; LANES];
         // SAFETY: the array holds a register.
         unsafe { _mm512_storeu_ps(values.as_mut_ptr(), sum) };
         // SAFETY: tasks that run at once differ in groups, so in columns.
-        unsafe { task.output.put(token + t, index * LANES, &values) };
+        unsafe { task.output.put(token, index * LANES, &values) };
     }
-    T
 }
 
+/// A group times `T` rows from `token` on.
+///
+/// Eight registers hold codes and eight sums; the rows' eight addresses lie in registers too.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2")]
 fn tile_sums<F: Codes, const T: usize>(
     group: QuantizedGroup<'_>,
     input: &QuantizedRows,
     token: usize,
 ) -> [__m512; T] {
-    let mut rows = [input.row(token); T];
-    for (t, row) in rows.iter_mut().enumerate() {
-        *row = input.row(token + t);
-    }
+    let rows = input.tile::<T>(token);
     assert_eq!(input.columns(), group.columns, "in_features");
     let mut sums = [_mm512_setzero_ps(); T];
     let blocks = group.words.chunks_exact(F::WORDS * 4 * LANES);
     let heads = group.heads.chunks_exact(F::HEAD * LANES);
+    // Raising codes costs eight instructions a chunk, not raising them two a row.
+    let raised = if T > 2 { 128 } else { raised::<F>() };
     for (block, (words, head)) in blocks.zip(heads).take(group.columns / F::LEN).enumerate() {
         for sub in 0..F::SUBS {
             ask_ahead::<F>(words.as_ptr(), head.as_ptr(), sub, LANES);
             let chunk = block * F::SUBS + sub;
-            // SAFETY: AVX-512 is enabled; the slices hold one block of 16 rows; rows have `columns` codes, and there
-            // are `columns / 32` chunks.
-            unsafe {
-                let values = Values::unpack::<F>(words.as_ptr(), head.as_ptr(), sub);
-                for (sum, row) in sums.iter_mut().zip(&rows) {
-                    values.add::<F>(sum, row, chunk);
-                }
+            // SAFETY: AVX-512 is enabled; the slices hold one block of 16 rows.
+            let mut values = unsafe { Values::unpack::<F>(words.as_ptr(), head.as_ptr(), sub) };
+            if T > 2 {
+                // SAFETY: AVX-512 is enabled.
+                unsafe { values.raise::<F>() };
             }
+            unrolled!(t < T, {
+                // SAFETY: AVX-512 with VNNI is enabled; rows of the input have `columns / 32` blocks.
+                unsafe { values.add::<F>(&mut sums[t], &*rows[t].add(chunk), raised) };
+            });
         }
     }
     sums

@@ -4,12 +4,42 @@
 //! how many others share a pass.
 
 use crate::packed::{Codes, Register};
-use crate::quantized::QuantizedRow;
+use crate::quantized::InputBlock;
 use std::arch::x86_64::*;
+
+/// Runs the block for each index below a constant of at most eight, without a loop.
+///
+/// What a loop changes lives in registers only if the compiler unrolls it, and that it does not do for bodies as long as
+/// the products of a row.
+macro_rules! unrolled {
+    ($index:ident < $count:ident, $body:block) => {
+        unrolled!(@ $index, $count, $body, 0 1 2 3 4 5 6 7)
+    };
+    (@ $index:ident, $count:ident, $body:block, $($at:literal)*) => {$(
+        if $at < $count {
+            let $index = $at;
+            $body
+        }
+    )*};
+}
+pub(super) use unrolled;
+
+/// Has the compiler finish a row's sum before it begins with the next row.
+///
+/// Left alone it mixes the instructions of all rows, which the processor does by itself, and runs out of registers.
+macro_rules! finish {
+    ($sum:expr) => {
+        // SAFETY: no instruction is no danger.
+        unsafe {
+            std::arch::asm!("/* {} */", inout(zmm_reg) $sum, options(nomem, nostack, preserves_flags));
+        }
+    };
+}
+pub(super) use finish;
 
 /// Values `32 chunk…` of a group.
 pub(super) struct Values {
-    /// Unsigned, raised by [`raised`].
+    /// Unsigned, raised by [`raised`] or 128.
     pub(super) codes: [__m512i; 8],
     /// Of each half; equal unless the format is split.
     pub(super) scales: [__m512; 2],
@@ -26,7 +56,7 @@ pub(super) const fn has_minimum<F: Codes>() -> bool {
 ///
 /// `vpdpbusd` wants unsigned codes, and most formats are symmetric. What codes are raised by is taken off in integers,
 /// exactly and for nothing: the sum of products does not start at zero.
-const fn raised<F: Codes>() -> i32 {
+pub(super) const fn raised<F: Codes>() -> i32 {
     if F::SIGNED { 128 } else { F::OFFSET }
 }
 
@@ -94,21 +124,21 @@ impl Values {
         }
     }
 
-    /// Adds the products with one token to `sum`.
+    /// Adds the products with a block of one token to `sum`; codes are raised by `raised`.
     ///
     /// # Safety
-    /// AVX-512 with VNNI is enabled, and `row` has more than `chunk` blocks.
+    /// AVX-512 with VNNI is enabled.
     #[inline(always)]
-    pub(super) unsafe fn add<F: Codes>(&self, sum: &mut __m512, row: &QuantizedRow, chunk: usize) {
-        // SAFETY: by the contract; offsets follow the row's layout.
+    pub(super) unsafe fn add<F: Codes>(&self, sum: &mut __m512, input: &InputBlock, raised: i32) {
+        // SAFETY: by the contract; eight words are the codes of a block.
         unsafe {
-            let mut dots = starts::<F>(row, chunk, raised::<F>());
-            let input = row.codes.add(32 * chunk);
+            let mut dots = starts::<F>(input, raised);
+            let words = input.codes.as_ptr().cast::<i32>();
             for (word, code) in self.codes.iter().enumerate() {
-                let x = input.add(4 * word).cast::<i32>().read_unaligned();
-                dots[word / 4] = _mm512_dpbusd_epi32(dots[word / 4], *code, _mm512_set1_epi32(x));
+                let x = _mm512_set1_epi32(words.add(word).read());
+                dots[word / 4] = _mm512_dpbusd_epi32(dots[word / 4], *code, x);
             }
-            add_products::<F>(sum, dots, self.scales, self.mins, row, chunk);
+            add_products::<F>(sum, dots, self.scales, self.mins, input);
         }
     }
 }
@@ -116,21 +146,16 @@ impl Values {
 /// What the sums of both halves start with, if codes are raised by `raised`.
 ///
 /// # Safety
-/// As for [`Values::add`].
+/// AVX-512 is enabled.
 #[inline(always)]
-pub(super) unsafe fn starts<F: Codes>(
-    row: &QuantizedRow,
-    chunk: usize,
-    raised: i32,
-) -> [__m512i; 2] {
+pub(super) unsafe fn starts<F: Codes>(input: &InputBlock, raised: i32) -> [__m512i; 2] {
     // SAFETY: by the contract.
     unsafe {
         let mut starts = [_mm512_setzero_si512(); 2];
         if !has_minimum::<F>() {
-            for (half, start) in starts.iter_mut().enumerate() {
-                let of_128 = _mm512_set1_epi32(*row.starts.add(2 * chunk + half));
+            for (start, of_128) in starts.iter_mut().zip(input.starts) {
                 let bits = 7 - raised.ilog2() as i32;
-                *start = _mm512_sra_epi32(of_128, _mm_cvtsi32_si128(bits));
+                *start = _mm512_sra_epi32(_mm512_set1_epi32(of_128), _mm_cvtsi32_si128(bits));
             }
         }
         starts
@@ -140,20 +165,21 @@ pub(super) unsafe fn starts<F: Codes>(
 /// Adds sums of integer products of both halves, times their scales, and the minimum's share.
 ///
 /// # Safety
-/// As for [`Values::add`].
+/// AVX-512 is enabled.
 #[inline(always)]
 pub(super) unsafe fn add_products<F: Codes>(
     sum: &mut __m512,
     dots: [__m512i; 2],
     scales: [__m512; 2],
     mins: [__m512; 2],
-    row: &QuantizedRow,
-    chunk: usize,
+    input: &InputBlock,
 ) {
-    // SAFETY: by the contract; offsets follow the row's layout.
+    // SAFETY: by the contract.
     unsafe {
-        let first = _mm512_set1_ps(*row.scales.add(2 * chunk));
-        let second = _mm512_set1_ps(*row.scales.add(2 * chunk + 1));
+        let [first, second] = [
+            _mm512_set1_ps(input.scales[0]),
+            _mm512_set1_ps(input.scales[1]),
+        ];
         let [low, high] = [_mm512_cvtepi32_ps(dots[0]), _mm512_cvtepi32_ps(dots[1])];
         let low = _mm512_mul_ps(low, first);
         if F::SPLIT {
@@ -166,13 +192,11 @@ pub(super) unsafe fn add_products<F: Codes>(
             return;
         }
         if F::SPLIT {
-            for (half, min) in mins.iter().enumerate() {
-                let total = _mm512_set1_ps(*row.half_sums.add(2 * chunk + half));
-                *sum = _mm512_fmadd_ps(*min, total, *sum);
+            for (min, total) in mins.iter().zip(input.half_sums) {
+                *sum = _mm512_fmadd_ps(*min, _mm512_set1_ps(total), *sum);
             }
         } else {
-            let total = _mm512_set1_ps(*row.sums.add(chunk));
-            *sum = _mm512_fmadd_ps(mins[0], total, *sum);
+            *sum = _mm512_fmadd_ps(mins[0], _mm512_set1_ps(input.sum), *sum);
         }
     }
 }

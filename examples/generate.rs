@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use dino_llm::{
-    ByteSize, ChatSession, Completion, Generator, KvType, Model, Prompt, SamplingParams,
+    ByteSize, ChatSession, Completion, Generator, Int8, KvType, Model, Prompt, SamplingParams,
     TokenStream, default_model,
 };
 
@@ -50,6 +50,9 @@ struct Arguments {
     /// Compute in f32 alone, without rounding to 8 and 16 bits on the way: slow and precise.
     #[arg(long)]
     precise: bool,
+    /// Run linear layers on plain 8-bit integers: `dynamic`, `asymmetric` (dynamic, too) or a file that `quantize --int8` wrote.
+    #[arg(long, value_name = "MODE", value_parser = dino_llm::quantize::int8_mode)]
+    int8: Option<Int8>,
     /// Type of cached keys: f32, f16, bf16, q8_0 or q4_0; f16 if missing, with --precise f32.
     #[arg(long, value_name = "TYPE")]
     cache_type_k: Option<KvType>,
@@ -145,6 +148,9 @@ fn load(arguments: &Arguments) -> Result<Model, Box<dyn Error>> {
         arguments.cache_type_k.unwrap_or(cache),
         arguments.cache_type_v.unwrap_or(cache),
     );
+    if let Some(int8) = &arguments.int8 {
+        builder = builder.int8(int8.clone());
+    }
     if let Some(path) = &arguments.packed_cache {
         builder = builder.packed_cache(path);
     }

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use dino_llm::evaluate::{Divergence, Estimate, Summary, compare};
-use dino_llm::{EncodeOptions, Generator, KvType, Model, default_model};
+use dino_llm::{EncodeOptions, Generator, Int8, KvType, Model, default_model};
 use serde_json::json;
 
 /// Prints the perplexity of a text, and its standard error.
@@ -57,6 +57,9 @@ struct Arguments {
     /// Compute in f32 alone, without rounding to 8 and 16 bits on the way: slow and precise.
     #[arg(long)]
     precise: bool,
+    /// Run linear layers on plain 8-bit integers: `dynamic`, `asymmetric` (dynamic, too) or a file that `quantize --int8` wrote.
+    #[arg(long, value_name = "MODE", value_parser = dino_llm::quantize::int8_mode)]
+    int8: Option<Int8>,
     /// Type of cached keys: f32, f16, bf16, q8_0 or q4_0; f16 if missing, with --precise f32.
     #[arg(long, value_name = "TYPE")]
     cache_type_k: Option<KvType>,
@@ -83,7 +86,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let model = load(
         arguments,
         &model_path(arguments.model.as_ref())?,
-        context,
+        arguments.int8.as_ref(),
         cache,
     )?;
     let chunks = chunks(&model, &text, context)?;
@@ -93,7 +96,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         .clamp(1, chunks.len());
     if let Some(base) = &arguments.kl_base {
         // So that one model against itself shows what the types of a cache cost.
-        let base = load(arguments, base, context, [KvType::F32; 2])?;
+        let base = load(arguments, base, None, [KvType::F32; 2])?;
         return compare_models(arguments, &base, &model, &chunks[..count]);
     }
     let (mut generator, mut score) = (Generator::new(&model), Score::default());
@@ -128,14 +131,17 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 fn load(
     arguments: &Arguments,
     path: &Path,
-    context: usize,
+    int8: Option<&Int8>,
     [keys, values]: [KvType; 2],
 ) -> Result<Model, Box<dyn Error>> {
-    let builder = Model::builder()
+    let mut builder = Model::builder()
         .threads(arguments.threads)
-        .context_length(context)
+        .context_length(arguments.ctx as usize)
         .precise(arguments.precise)
         .kv_cache_types(keys, values);
+    if let Some(int8) = int8 {
+        builder = builder.int8(int8.clone());
+    }
     Ok(builder.load(path)?)
 }
 

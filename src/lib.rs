@@ -90,7 +90,9 @@ pub use dino_kernels::{Isa, KvType};
 pub use dino_models::arch::{Architecture, LoadProgress};
 pub use dino_models::encoder::Pooling;
 pub use dino_models::tokenizer::{EncodeOptions, Tokenizer};
-pub use dino_models::{Adapter, Config, ExpertStats, FileBeside, ModelError, Residency};
+pub use dino_models::{
+    Adapter, Config, ExpertStats, FileBeside, Int8, Int8Layer, ModelError, Residency,
+};
 pub use {dino_core, dino_kernels, dino_models, dino_quant};
 
 /// The examples of the guides are tested.

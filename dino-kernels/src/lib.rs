@@ -16,6 +16,7 @@
 mod arm;
 mod compute;
 mod error;
+mod int8;
 mod isa;
 mod kv;
 mod limits;
@@ -33,10 +34,11 @@ mod x86;
 
 pub use compute::Compute;
 pub use error::KernelError;
+pub use int8::{INT8_MAX_COLUMNS, Int8Input, Int8Range, Int8Rows};
 pub use isa::Isa;
 pub use kv::{KvLayout, KvPage, KvType, KvTypes, PAGE};
 pub use limits::Limits;
-pub use packed::{PACKED_LAYOUT, PackError, PackedWeight};
+pub use packed::{PACKED_LAYOUT, PackError, PackedWeight, Packing};
 pub use pool::{DisjointMut, ThreadPool};
 pub use quantized::QuantizedRows;
 pub use scalar::chances::exp_nonpositive;

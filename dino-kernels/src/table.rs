@@ -7,11 +7,13 @@
 //! single `unsafe` call in each method is sound.
 
 mod attention;
+mod int8;
 mod linear;
 mod state;
 mod vector;
 
 pub(crate) use attention::{Ahead, AttentionKernels, Softness};
+pub(crate) use int8::{Int8Factor, Int8Kernels, Int8Task};
 pub(crate) use linear::{FloatTask, LinearKernels, QuantizedTask};
 pub use state::{Memory, Scan, StateKernels};
 pub use vector::{Activation, Angles, LayerNorm, VectorKernels};
@@ -30,6 +32,7 @@ pub struct Kernels {
     /// Operations on rows of f32 values.
     pub vector: VectorKernels,
     linear: LinearKernels,
+    int8: Int8Kernels,
     attention: AttentionKernels,
     /// Steps of recurrent states.
     pub state: StateKernels,
@@ -42,6 +45,7 @@ const SCALAR_TABLES: Kernels = Kernels {
     isa: Isa::Scalar,
     vector: scalar::vector::TABLE,
     linear: scalar::linear::TABLE,
+    int8: scalar::int8::TABLE,
     attention: scalar::attention::TABLE,
     state: scalar::state::TABLE,
     limits: scalar::limits::TABLE,
@@ -52,6 +56,7 @@ static AVX2: Kernels = Kernels {
     isa: Isa::Avx2,
     vector: avx2::vector::TABLE,
     linear: avx2::linear::TABLE,
+    int8: avx2::int8::TABLE,
     attention: avx2::attention::TABLE,
     state: avx2::state::TABLE,
     limits: avx2::limits::TABLE,
@@ -62,6 +67,7 @@ static AVX512: Kernels = Kernels {
     isa: Isa::Avx512,
     vector: avx512::vector::TABLE,
     linear: avx512::linear::TABLE,
+    int8: avx512::int8::TABLE,
     attention: avx512::attention::TABLE,
     state: avx512::state::TABLE,
     limits: avx512::limits::TABLE,
@@ -73,6 +79,7 @@ static AVX512_BF16: Kernels = Kernels {
     isa: Isa::Avx512,
     vector: avx512::vector::TABLE,
     linear: avx512::linear::TABLE,
+    int8: avx512::int8::TABLE,
     attention: avx512::attention_bf16::TABLE,
     state: avx512::state::TABLE,
     limits: avx512::limits::TABLE,
@@ -84,6 +91,7 @@ static AMX: Kernels = Kernels {
     isa: Isa::Amx,
     vector: avx512::vector::TABLE,
     linear: amx::linear::TABLE,
+    int8: amx::int8::TABLE,
     attention: avx512::attention_bf16::TABLE,
     state: avx512::state::TABLE,
     limits: avx512::limits::TABLE,
@@ -98,6 +106,7 @@ const NEON_TABLES: Kernels = Kernels {
     isa: Isa::Neon,
     vector: neon::vector::TABLE,
     linear: neon::linear::TABLE,
+    int8: neon::int8::TABLE,
     attention: neon::attention::TABLE,
     ..SCALAR_TABLES
 };
@@ -106,6 +115,7 @@ const NEON_TABLES: Kernels = Kernels {
 static NEON_DOTPROD: Kernels = Kernels {
     isa: Isa::NeonDotprod,
     linear: dotprod::linear::TABLE,
+    int8: dotprod::int8::TABLE,
     ..NEON_TABLES
 };
 

@@ -36,8 +36,10 @@ mod causal_lm;
 pub mod encoder;
 mod error;
 pub mod format;
+mod int8;
 pub mod packed_file;
 mod residency;
+mod rounded;
 pub mod tokenizer;
 pub mod transformer;
 
@@ -49,4 +51,5 @@ pub use cache::{Cache, Saved, SavedError, SequenceId};
 pub use causal_lm::{CausalLm, Config, Scratch};
 pub use encoder::{Encoder, EncoderConfig};
 pub use error::ModelError;
+pub use int8::{Int8, Int8Layer};
 pub use residency::{ExpertStats, Residency};

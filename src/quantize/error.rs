@@ -62,6 +62,12 @@ pub enum QuantizeError {
         /// What is missing or wrong.
         reason: String,
     },
+    /// A file without an int8 mode.
+    #[error("{}: it holds no int8 mode: quantize --int8 writes one", file.display())]
+    NoInt8 {
+        /// The file.
+        file: PathBuf,
+    },
     /// A text that does not say what the tensors of this file cost.
     #[error("these are no measured sensitivities of this file: {reason}")]
     NotASensitivity {

@@ -2,16 +2,25 @@
 
 use crate::output::Output;
 use crate::packed::PackedWeight;
-use crate::table::{FloatTask, QuantizedTask};
-use crate::{Compute, QuantizedRows};
+use crate::table::{FloatTask, Int8Task, QuantizedTask};
+use crate::{Compute, Int8Input, Int8Rows, QuantizedRows};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The rows that linear layers read, `[tokens, in_features]`.
 #[derive(Clone, Copy)]
 pub struct LinearInput<'a> {
     rows: ArrayView2<'a, f32>,
-    quantized: Option<&'a QuantizedRows>,
+    rounded: Rounded<'a>,
+}
+
+/// The rows once more, as weights of a kind want them.
+#[derive(Clone, Copy)]
+enum Rounded<'a> {
+    No,
+    Blocks(&'a QuantizedRows),
+    Int8(&'a Int8Rows),
 }
 
 impl<'a> LinearInput<'a> {
@@ -19,7 +28,7 @@ impl<'a> LinearInput<'a> {
     pub fn precise(rows: ArrayView2<'a, f32>) -> Self {
         Self {
             rows,
-            quantized: None,
+            rounded: Rounded::No,
         }
     }
 
@@ -35,13 +44,42 @@ impl<'a> LinearInput<'a> {
         );
         Self {
             rows,
-            quantized: Some(quantized),
+            rounded: Rounded::Blocks(quantized),
+        }
+    }
+
+    /// Multiplies int8 weights by 8-bit rows; see [`PackedWeight::pack_int8`].
+    ///
+    /// # Panics
+    /// If `int8` does not have the shape of `rows`.
+    pub fn int8(rows: ArrayView2<'a, f32>, int8: &'a Int8Rows) -> Self {
+        assert_eq!(
+            rows.dim(),
+            (int8.tokens(), int8.columns()),
+            "the same rows twice"
+        );
+        Self {
+            rows,
+            rounded: Rounded::Int8(int8),
         }
     }
 
     /// How many rows there are.
     pub(super) fn tokens(&self) -> usize {
         self.rows.nrows()
+    }
+
+    /// Whether there is a rounded form of the rows.
+    pub fn is_rounded(&self) -> bool {
+        !matches!(self.rounded, Rounded::No)
+    }
+
+    /// How rows for int8 weights were rounded; `None` if these are not.
+    pub fn int8_input(&self) -> Option<&'a Arc<Int8Input>> {
+        match self.rounded {
+            Rounded::Int8(rows) => rows.input(),
+            Rounded::No | Rounded::Blocks(_) => None,
+        }
     }
 
     /// The rows before any rounding.
@@ -128,7 +166,7 @@ impl Linear<'_> {
 /// Runs `layers`, which share their input, as one parallel region.
 ///
 /// # Panics
-/// If shapes do not fit.
+/// If shapes do not fit, or a weight is an int8 one and the input is not.
 pub fn linear(compute: &Compute, input: LinearInput<'_>, layers: &[Linear<'_>]) {
     let tokens = input.rows.nrows();
     layers.iter().for_each(|layer| layer.check(&input));
@@ -156,8 +194,12 @@ impl Plan {
             .iter()
             .map(|l| tokens * l.weight.columns() * l.weight.lanes());
         let work = work.max().unwrap_or(1).max(1);
-        // With many tokens kernels take groups in pairs.
-        let least = if tokens < 8 { 1 } else { 2 };
+        // With many tokens kernels take groups in pairs, those of int8 weights in fours.
+        let least = match tokens {
+            ..8 => 1,
+            _ if layers.iter().any(|layer| layer.weight.is_int8()) => 4,
+            _ => 2,
+        };
         Self {
             groups_a_task: (Self::WORK / work).clamp(least, 64),
         }
@@ -193,8 +235,15 @@ pub(super) fn run_groups(
     groups: Range<usize>,
 ) {
     let Linear { weight, output } = layer;
-    match input.quantized {
-        Some(input) if weight.dtype().is_quantized() => {
+    match input.rounded {
+        Rounded::Int8(input) if weight.is_int8() => compute.kernels.int8(&Int8Task {
+            weight,
+            groups,
+            input,
+            output,
+        }),
+        _ if weight.is_int8() => panic!("{} is int8: its input must be, too", weight.name()),
+        Rounded::Blocks(input) if weight.dtype().is_quantized() => {
             compute.kernels.quantized(&QuantizedTask {
                 weight,
                 groups,

@@ -18,11 +18,13 @@
 //!    at the speed of memory, and what a format means stays in one place ([`Format`]).
 //! 3. Words and heads are two streams: words stay on cache-line boundaries whatever a head weighs.
 //!
-//! Float weights are the same idea with single values for words: `[columns][R]` a group.
+//! Float weights are the same idea with single values for words: `[columns][R]` a group. Weights of int8 layers ([`int8`]) are
+//! re-encoded: words of 8-bit codes, and one head a group.
 
 mod codes;
 mod format;
 mod formats;
+mod int8;
 mod pack;
 mod register;
 mod weight;
@@ -32,7 +34,8 @@ pub(crate) use codes::Codes;
 pub(crate) use format::codes_of;
 pub(crate) use format::{Format, SubBlock, with_format};
 pub(crate) use formats::*;
+pub(crate) use int8::Int8Group;
 pub use pack::PackError;
 pub(crate) use register::Register;
 pub(crate) use weight::{FloatGroup, QuantizedGroup};
-pub use weight::{PACKED_LAYOUT, PackedWeight};
+pub use weight::{PACKED_LAYOUT, PackedWeight, Packing};

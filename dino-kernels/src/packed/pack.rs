@@ -1,11 +1,12 @@
 //! From the file's rows to interleaved groups.
 
 use super::format::{MAX_HEAD, with_format};
-use super::weight::Layout;
+use super::weight::{Layout, Packing};
 use super::{Format, PackedWeight};
 use crate::ThreadPool;
 use dino_core::storage::Arena;
-use dino_core::{DType, Tensor};
+use dino_core::{DType, Storage, Tensor};
+use std::ops::Range;
 
 /// Why a weight could not be packed.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,15 @@ pub enum PackError {
     },
 }
 
+impl PackError {
+    pub(super) fn too_large(tensor: &Tensor) -> Self {
+        Self::TooLarge {
+            name: tensor.name().to_owned(),
+            shape: tensor.shape().to_vec(),
+        }
+    }
+}
+
 /// Groups that one task packs before it lets go of the source pages.
 const GROUPS_A_TASK: usize = 16;
 
@@ -59,31 +69,18 @@ impl PackedWeight {
         arena: &mut Arena,
     ) -> Result<Self, PackError> {
         let (dtype, rows, columns) = (tensor.dtype(), tensor.rows(), tensor.columns());
-        let too_large = || PackError::TooLarge {
-            name: tensor.name().to_owned(),
-            shape: tensor.shape().to_vec(),
-        };
-        let layout = Layout::of(dtype, columns, lanes).ok_or_else(too_large)?;
-        let total = rows
-            .div_ceil(lanes)
-            .checked_mul(layout.bytes())
-            .ok_or_else(too_large)?;
-        let pack = |bytes: &mut [u8]| {
+        let layout = Layout::of(dtype, columns, lanes);
+        let layout = layout.ok_or_else(|| PackError::too_large(tensor))?;
+        let storage = fill(tensor, layout, lanes, arena, |bytes| {
             let task_bytes = (GROUPS_A_TASK * layout.bytes()).max(1);
             pool.for_each_part(bytes, task_bytes, |task, packed| {
                 pack_rows(tensor, task * GROUPS_A_TASK * lanes, lanes, layout, packed);
             });
-        };
-        let storage = arena
-            .fill(total, pack)
-            .map_err(|source| PackError::OutOfMemory {
-                name: tensor.name().to_owned(),
-                bytes: total,
-                source,
-            })?;
+        })?;
         Ok(Self {
             name: tensor.name().to_owned(),
             dtype,
+            packing: Packing::Stored,
             rows,
             columns,
             lanes,
@@ -106,7 +103,31 @@ fn pack_rows(tensor: &Tensor, first: usize, lanes: usize, layout: Layout, packed
         }, _ => transpose(tensor.dtype(), source, row_bytes, lanes, words));
         row = end;
     }
-    let (offset, length) = (first * row_bytes, (row - first) * row_bytes);
+    release_rows(tensor, first..row);
+}
+
+/// Memory of `arena` for the groups of `tensor`, filled by `pack`.
+pub(super) fn fill(
+    tensor: &Tensor,
+    layout: Layout,
+    lanes: usize,
+    arena: &mut Arena,
+    pack: impl FnOnce(&mut [u8]),
+) -> Result<Storage, PackError> {
+    let bytes = tensor.rows().div_ceil(lanes).checked_mul(layout.bytes());
+    let bytes = bytes.ok_or_else(|| PackError::too_large(tensor))?;
+    let storage = arena.fill(bytes, pack);
+    storage.map_err(|source| PackError::OutOfMemory {
+        name: tensor.name().to_owned(),
+        bytes,
+        source,
+    })
+}
+
+/// Lets go of the source pages of rows that were packed.
+pub(super) fn release_rows(tensor: &Tensor, rows: Range<usize>) {
+    let row_bytes = tensor.storage().len() / tensor.rows();
+    let (offset, length) = (rows.start * row_bytes, rows.len() * row_bytes);
     if let Ok(consumed) = tensor.storage().slice(offset, length) {
         consumed.release();
     }

@@ -12,11 +12,23 @@ use half::{bf16, f16};
 pub struct PackedWeight {
     pub(super) name: String,
     pub(super) dtype: DType,
+    pub(super) packing: Packing,
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) lanes: usize,
     pub(super) layout: Layout,
     pub(super) storage: Storage,
+}
+
+/// What the packed bytes of a weight are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Packing {
+    /// The stored values or blocks, as they are, in another order.
+    #[default]
+    Stored,
+    /// 8-bit codes with one scale a row; see [`PackedWeight::pack_int8`].
+    Int8,
 }
 
 /// Sizes in bytes of the two parts of a group, padding included.
@@ -33,6 +45,16 @@ impl Layout {
             let blocks = columns / F::LEN;
             (blocks.checked_mul(4 * F::WORDS)?, blocks.checked_mul(F::HEAD)?)
         }, _ => (columns.checked_mul(dtype.block_bytes())?, 0));
+        Self::lines(words, heads, lanes)
+    }
+
+    /// The same of an int8 weight.
+    pub(super) fn int8(columns: usize, lanes: usize) -> Option<Self> {
+        Self::lines(columns, 8, lanes)
+    }
+
+    /// Of so many bytes a row, in whole cache lines.
+    fn lines(words: usize, heads: usize, lanes: usize) -> Option<Self> {
         let line = |bytes: usize| bytes.checked_mul(lanes)?.checked_next_multiple_of(64);
         Some(Self {
             words: line(words)?,
@@ -51,19 +73,22 @@ pub const PACKED_LAYOUT: u32 = 1;
 
 impl PackedWeight {
     /// The weight whose packed bytes `storage` holds: those that packing a tensor of this type and shape for `lanes`
-    /// gave once.
+    /// gave once, as that packing is.
     ///
     /// # Errors
     /// [`PackError::TooLarge`] if sizes overflow; [`PackError::NotPacked`] if there are more or fewer bytes, or if they do
     /// not start on a cache line.
     pub fn from_packed(
         name: &str,
-        dtype: DType,
+        (dtype, packing): (DType, Packing),
         [rows, columns]: [usize; 2],
         lanes: usize,
         storage: Storage,
     ) -> Result<Self, PackError> {
-        let layout = Layout::of(dtype, columns, lanes);
+        let layout = match packing {
+            Packing::Stored => Layout::of(dtype, columns, lanes),
+            Packing::Int8 => Layout::int8(columns, lanes),
+        };
         let expected = layout.and_then(|layout| rows.div_ceil(lanes).checked_mul(layout.bytes()));
         let (Some(layout), Some(expected)) = (layout, expected) else {
             return Err(PackError::TooLarge {
@@ -82,12 +107,28 @@ impl PackedWeight {
         Ok(Self {
             name: name.to_owned(),
             dtype,
+            packing,
             rows,
             columns,
             lanes,
             layout,
             storage,
         })
+    }
+
+    /// This weight with the same bytes somewhere else.
+    ///
+    /// # Errors
+    /// As those of [`Self::from_packed`].
+    pub fn moved(&self, storage: Storage) -> Result<Self, PackError> {
+        let shape = [self.rows, self.columns];
+        Self::from_packed(
+            &self.name,
+            (self.dtype, self.packing),
+            shape,
+            self.lanes,
+            storage,
+        )
     }
 
     /// The packed bytes.
@@ -100,9 +141,14 @@ impl PackedWeight {
         &self.name
     }
 
-    /// The stored type; packing does not change it.
+    /// The stored type that it was packed from.
     pub fn dtype(&self) -> DType {
         self.dtype
+    }
+
+    /// What its bytes are.
+    pub fn packing(&self) -> Packing {
+        self.packing
     }
 
     /// Output features.
@@ -130,7 +176,7 @@ impl PackedWeight {
         self.storage.len()
     }
 
-    fn group_bytes(&self, group: usize) -> (&[u8], &[u8]) {
+    pub(super) fn group_bytes(&self, group: usize) -> (&[u8], &[u8]) {
         let start = group * self.layout.bytes();
         let bytes = &self.storage.as_slice()[start..start + self.layout.bytes()];
         bytes.split_at(self.layout.words)

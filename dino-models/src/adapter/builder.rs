@@ -81,13 +81,7 @@ impl<'a> Builder<'a> {
         // Adapters are small, and each tensor goes when its adapter does: a region for each would be too much.
         let packed = PackedWeight::pack(&tensor, kernels.lanes(), pool, &mut Arena::new())?;
         let owned = packed.storage().to_owned_bytes()?;
-        Ok(PackedWeight::from_packed(
-            name,
-            DType::F32,
-            shape,
-            kernels.lanes(),
-            owned,
-        )?)
+        Ok(packed.moved(owned)?)
     }
 
     /// The error that the file does not go with the model.

@@ -3,12 +3,12 @@
 use super::Bias;
 use super::spec::check;
 use crate::format::{Metadata, ModelFile, Weights};
-use crate::packed_file::{PackedCache, PackedStore};
+use crate::packed_file::{Encoders, PackedCache, PackedStore};
 use crate::residency::Unit;
-use crate::{ModelError, Residency};
+use crate::{Int8, ModelError, Residency};
 use dino_core::storage::Arena;
 use dino_core::{DType, Observe, Requantize, Storage, Tensor, WeightPlace};
-use dino_kernels::{Compute, PackedWeight};
+use dino_kernels::{Compute, Int8Input, PackedWeight, Packing};
 use hashbrown::HashMap;
 use ndarray::ArrayView2;
 use std::fmt;
@@ -26,6 +26,8 @@ pub struct LoaderOptions {
     pub context_length: Option<usize>,
     /// Re-encodes weights while they are loaded.
     pub requantize: Option<Arc<dyn Requantize>>,
+    /// Runs linear layers on plain 8-bit integers; without effect where `precise` asks for f32.
+    pub int8: Option<Arc<Int8>>,
     /// Where the packed weights are kept for later loads; see [`crate::packed_file`].
     pub packed_cache: Option<PathBuf>,
     /// Where packed weights are while the model runs.
@@ -52,6 +54,8 @@ pub struct LoadProgress {
 pub struct Linear {
     /// `[out_features, in_features]`.
     pub weight: PackedWeight,
+    /// How its input is rounded, of an int8 weight; layers that read one input share it.
+    pub int8: Option<Arc<Int8Input>>,
     /// `[out_features]`.
     pub bias: Option<Vec<f32>>,
     /// Who wants to see the layer's input, if anybody does.
@@ -111,11 +115,14 @@ impl<'a> Loader<'a> {
         let packed = match options.packed_cache.clone() {
             None => PackedStore::Off,
             Some(path) => {
-                let encoder = options.requantize.as_deref();
+                let encoders = Encoders {
+                    requantize: options.requantize.as_deref(),
+                    int8: options.int8.as_deref().filter(|_| !options.precise),
+                };
                 let lanes = compute.kernels.lanes();
                 let residency = options.residency;
                 let mapped = matches!(residency, Residency::Mapped | Residency::Streamed { .. });
-                PackedStore::open(path, file, lanes, encoder, mapped)
+                PackedStore::open(path, file, lanes, encoders, mapped)
             }
         };
         Self {
@@ -163,12 +170,13 @@ impl<'a> Loader<'a> {
     ) -> Result<Linear, ModelError> {
         let tensor = format!("{name}.weight");
         let tensor = self.file.weights.expect(&tensor, &shape)?;
-        let weight = self.pack(&tensor)?;
+        let (weight, int8) = self.pack_linear(&tensor, tensor.name())?;
         let bias = self.bias(name, shape[0], bias)?;
         let watch = self.watch(tensor.name());
         self.linear_shapes.insert(tensor.name().to_owned(), shape);
         Ok(Linear {
             weight,
+            int8,
             bias,
             watch,
         })
@@ -182,7 +190,7 @@ impl<'a> Loader<'a> {
     pub fn stack(&mut self, name: &str, shape: [usize; 3]) -> Result<Vec<Linear>, ModelError> {
         let tensor = (self.file.weights).expect(&format!("{name}.weight"), &shape)?;
         let layers = (0..shape[0]).map(|index| {
-            let weight = self.place(&tensor.index(index)?)?;
+            let (weight, int8) = self.place_linear(&tensor.index(index)?, tensor.name())?;
             let experts = &mut self.unit.experts;
             experts.resize_with(experts.len().max(index + 1), Vec::new);
             experts[index].push(weight.storage().clone());
@@ -193,6 +201,7 @@ impl<'a> Loader<'a> {
             });
             Ok(Linear {
                 weight,
+                int8,
                 bias: None,
                 watch,
             })
@@ -222,13 +231,14 @@ impl<'a> Loader<'a> {
             let bytes = Tensor::byte_size(&tensor_name, dtype, &shape)?;
             let storage = tensor.storage().slice(start, bytes)?;
             let part = Tensor::new(format!("{tensor_name}[{index}]"), dtype, &shape, storage)?;
-            let weight = self.pack(&part)?;
+            let (weight, int8) = self.pack_linear(&part, &tensor_name)?;
             self.linear_shapes.insert(part.name().to_owned(), shape);
             let bias = biases.as_mut().map(|all| all.drain(..rows).collect());
             // All parts have one input, which is shown once.
             let watch = (index == 0).then(|| self.watch(&tensor_name)).flatten();
             layers.push(Linear {
                 weight,
+                int8,
                 bias,
                 watch,
             });
@@ -278,13 +288,14 @@ impl<'a> Loader<'a> {
         let storage = Storage::from_vec(picked);
         let first = rows.first().copied().unwrap_or(0);
         let part = Tensor::new(format!("{name}[{first}…]"), tensor.dtype(), &shape, storage)?;
-        let weight = self.pack(&part)?;
+        let (weight, int8) = self.pack_linear(&part, &name)?;
         // All picks of a tensor have one input, which is shown once.
         let watch = (rows.first() == Some(&0))
             .then(|| self.watch(&name))
             .flatten();
         Ok(Linear {
             weight,
+            int8,
             bias: None,
             watch,
         })
@@ -305,6 +316,45 @@ impl<'a> Loader<'a> {
         }
     }
 
+    /// Packs the matrix of a linear layer that every token goes through, part of the weight `weight`.
+    fn pack_linear(
+        &mut self,
+        tensor: &Tensor,
+        weight: &str,
+    ) -> Result<(PackedWeight, Option<Arc<Int8Input>>), ModelError> {
+        let packed = self.place_linear(tensor, weight)?;
+        self.unit.always.push(packed.0.storage().clone());
+        Ok(packed)
+    }
+
+    /// As [`Self::place`], or for plain integers, with how the input is then rounded.
+    fn place_linear(
+        &mut self,
+        tensor: &Tensor,
+        weight: &str,
+    ) -> Result<(PackedWeight, Option<Arc<Int8Input>>), ModelError> {
+        let int8 = self.options.int8.clone();
+        let int8 = int8.filter(|int8| !self.precise() && int8.takes(weight, tensor.columns()));
+        let Some(int8) = int8 else {
+            return Ok((self.place(tensor)?, None));
+        };
+        let (input, factors) = int8.of(weight);
+        let columns = tensor.columns();
+        if let Some(factors) = factors {
+            let key = format!("dino.int8.factors, those of {weight}");
+            let fits = factors.len() == columns;
+            let expected = format!("{columns}, one for each column");
+            check(self.metadata(), &key, factors.len(), fits, &expected)?;
+        }
+        let kind = (tensor.dtype(), Packing::Int8);
+        let packed = self.packed_or(tensor, kind, |loader, source| {
+            let Compute { kernels, pool } = loader.compute;
+            let arena = &mut loader.arena;
+            PackedWeight::pack_int8(source, factors, kernels.lanes(), pool, arena)
+        })?;
+        Ok((packed, Some(Arc::clone(input))))
+    }
+
     /// Packs a matrix for the kernels, re-encoded first if the options say so; or takes it from the packed file.
     ///
     /// # Errors
@@ -317,32 +367,40 @@ impl<'a> Loader<'a> {
 
     /// As [`Self::pack`], before it is said when the weight is used.
     fn place(&mut self, tensor: &Tensor) -> Result<PackedWeight, ModelError> {
-        let encoder = self.options.requantize.as_ref();
-        let target = encoder.and_then(|encoder| encoder.target(tensor));
+        let encoder = self.options.requantize.clone();
+        let target = encoder.as_ref().and_then(|encoder| encoder.target(tensor));
+        let kind = (target.unwrap_or(tensor.dtype()), Packing::Stored);
+        self.packed_or(tensor, kind, |loader, source| {
+            let Compute { kernels, pool } = loader.compute;
+            let arena = &mut loader.arena;
+            let encoded = match (&encoder, target) {
+                (Some(encoder), Some(target)) => Some(encoder.requantize(source, target)?),
+                _ => None,
+            };
+            let source = encoded.as_ref().unwrap_or(source);
+            Ok::<_, ModelError>(PackedWeight::pack(source, kernels.lanes(), pool, arena)?)
+        })
+    }
+
+    /// The weight of this type from the packed file, or what `pack` makes of the tensor.
+    fn packed_or<E: Into<ModelError>>(
+        &mut self,
+        tensor: &Tensor,
+        kind: (DType, Packing),
+        pack: impl FnOnce(&mut Self, &Tensor) -> Result<PackedWeight, E>,
+    ) -> Result<PackedWeight, ModelError> {
         let shape = [tensor.rows(), tensor.columns()];
-        let dtype = target.unwrap_or(tensor.dtype());
-        let weight = match self.packed.get(tensor.name(), dtype, shape) {
+        let weight = match self.packed.get(tensor.name(), kind, shape) {
             Some(weight) => self.settle(weight)?,
-            None => self.pack_anew(tensor, target)?,
+            None => {
+                let source = self.read(tensor)?;
+                let weight = pack(self, &source).map_err(Into::into)?;
+                tensor.storage().release();
+                self.packed.keep(weight)
+            }
         };
         self.advance(tensor);
         Ok(weight)
-    }
-
-    /// Packs a matrix, re-encoded as `target` if there is one.
-    fn pack_anew(
-        &mut self,
-        tensor: &Tensor,
-        target: Option<DType>,
-    ) -> Result<PackedWeight, ModelError> {
-        let Compute { kernels, pool } = self.compute;
-        let mut source = self.read(tensor)?;
-        if let (Some(encoder), Some(target)) = (&self.options.requantize, target) {
-            source = encoder.requantize(&source, target)?;
-        }
-        let weight = PackedWeight::pack(&source, kernels.lanes(), pool, &mut self.arena)?;
-        tensor.storage().release();
-        Ok(self.packed.keep(weight))
     }
 
     /// A tensor whose bytes may be read: through the map of the file, or as ordinary reads gave them.
@@ -364,10 +422,7 @@ impl<'a> Loader<'a> {
         if self.options.residency != Residency::Resident {
             return Ok(weight);
         }
-        let owned = weight.storage().to_owned_bytes()?;
-        let shape = [weight.rows(), weight.columns()];
-        let (name, dtype, lanes) = (weight.name(), weight.dtype(), weight.lanes());
-        Ok(PackedWeight::from_packed(name, dtype, shape, lanes, owned)?)
+        Ok(weight.moved(weight.storage().to_owned_bytes()?)?)
     }
 
     /// The bytes of the weights that were packed since this was last asked: one layer's, if it is asked after each.

@@ -3,11 +3,13 @@
 use super::bert::{Bert, Layer};
 use super::{Encoder, EncoderConfig};
 use crate::ModelError;
+use crate::arch::Linear;
+use crate::rounded::Rounded;
 use crate::transformer::{Norm, Rows};
+use dino_kernels::Compute;
 use dino_kernels::ops::{
     self, BidirectionalAttention, EmbeddingTable, LinearInput, RopeAngles, RopePairing,
 };
-use dino_kernels::{Compute, QuantizedRows};
 use ndarray::{Array2, ArrayView2};
 use std::ops::Range;
 
@@ -58,7 +60,7 @@ struct Pass<'a> {
     attended: Rows,
     gate: Rows,
     up: Rows,
-    quantized: QuantizedRows,
+    quantized: Rounded,
 }
 
 impl<'a> Pass<'a> {
@@ -90,7 +92,7 @@ impl<'a> Pass<'a> {
             attended: sized(hidden),
             gate: sized(inner),
             up: sized(inner),
-            quantized: QuantizedRows::default(),
+            quantized: Rounded::default(),
         }
     }
 
@@ -123,7 +125,7 @@ impl<'a> Pass<'a> {
         let [query, key, value] = &layer.inputs;
         let input = self
             .model
-            .input(compute, self.stream.view(), &mut self.quantized);
+            .input(compute, self.stream.view(), &mut self.quantized, query);
         let layers = [
             ops::Linear::store(
                 &query.weight,
@@ -148,9 +150,12 @@ impl<'a> Pass<'a> {
         let inputs = [self.queries.view(), self.keys.view(), self.values.view()];
         let output = self.attended.view_mut();
         ops::attend_all(compute, &attention, &self.texts, inputs, output);
-        let input = self
-            .model
-            .input(compute, self.attended.view(), &mut self.quantized);
+        let input = self.model.input(
+            compute,
+            self.attended.view(),
+            &mut self.quantized,
+            &layer.output,
+        );
         let bias = layer.output.bias.as_deref();
         let add = ops::Linear::add(&layer.output.weight, bias, self.stream.view_mut());
         ops::linear(compute, input, &[add]);
@@ -158,12 +163,11 @@ impl<'a> Pass<'a> {
     }
 
     fn feed_forward(&mut self, layer: &Layer) {
-        let compute = self.compute;
+        let (compute, up) = (self.compute, &layer.up);
         let input = self
             .model
-            .input(compute, self.stream.view(), &mut self.quantized);
+            .input(compute, self.stream.view(), &mut self.quantized, up);
         let activation = self.model.spec.activation.0;
-        let up = &layer.up;
         match &layer.gate {
             Some(gate) => {
                 let layers = [
@@ -182,7 +186,7 @@ impl<'a> Pass<'a> {
         }
         let input = self
             .model
-            .input(compute, self.gate.view(), &mut self.quantized);
+            .input(compute, self.gate.view(), &mut self.quantized, &layer.down);
         let (down, stream) = (&layer.down, self.stream.view_mut());
         let add = ops::Linear::add(&down.weight, down.bias.as_deref(), stream);
         ops::linear(compute, input, &[add]);
@@ -196,17 +200,14 @@ impl<'a> Pass<'a> {
 }
 
 impl Bert {
-    /// The input of linear layers: quantized once for all of them, unless the model was loaded to be precise.
+    /// The input of linear layers: rounded once for all of them, as `layer`, one of them, wants it.
     fn input<'a>(
         &self,
         compute: &Compute,
         rows: ArrayView2<'a, f32>,
-        quantized: &'a mut QuantizedRows,
+        quantized: &'a mut Rounded,
+        layer: &Linear,
     ) -> LinearInput<'a> {
-        if self.precise || !rows.ncols().is_multiple_of(32) {
-            return LinearInput::precise(rows);
-        }
-        quantized.fill(compute, rows);
-        LinearInput::quantized(rows, quantized)
+        quantized.input(compute, rows, layer, self.precise)
     }
 }

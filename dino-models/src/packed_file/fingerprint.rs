@@ -1,5 +1,6 @@
 //! What a packed file was made from.
 
+use crate::Int8;
 use crate::format::ModelFile;
 use dino_core::Requantize;
 use sha2::{Digest, Sha256};
@@ -8,13 +9,23 @@ use std::time::UNIX_EPOCH;
 /// Bytes of each tensor that are looked at: enough to tell models apart, few enough to cost no time.
 const SAMPLE: usize = 64;
 
+/// What weights go through before they are packed.
+#[derive(Clone, Copy)]
+pub(crate) struct Encoders<'a> {
+    pub(crate) requantize: Option<&'a dyn Requantize>,
+    pub(crate) int8: Option<&'a Int8>,
+}
+
 /// A sum over what packing depends on: length and age of the file, name, type, shape and a sample of every tensor, and
-/// the encoder that weights go through. `None` if an encoder does not say what it is.
+/// the encoders that weights go through. `None` if an encoder does not say what it is.
 pub(super) fn fingerprint(
     file: &ModelFile,
-    requantize: Option<&dyn Requantize>,
+    Encoders { requantize, int8 }: Encoders<'_>,
 ) -> Option<[u8; 32]> {
     let mut sum = Sha256::new();
+    if let Some(int8) = int8 {
+        sum.update(int8.identity());
+    }
     if let Some(encoder) = requantize {
         let identity = encoder.identity()?;
         sum.update(identity.len().to_le_bytes());

@@ -8,6 +8,9 @@ pub(super) struct Entry {
     pub(super) name: String,
     /// Its GGUF type number.
     pub(super) dtype: u32,
+    /// Whether it is an int8 weight.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) int8: bool,
     pub(super) rows: usize,
     pub(super) columns: usize,
     /// From the start of the file; a whole number of pages.

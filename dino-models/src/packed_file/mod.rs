@@ -22,6 +22,7 @@ mod store;
 mod write;
 
 pub use error::PackedFileError;
+pub(crate) use fingerprint::Encoders;
 pub use read::PackedFile;
 pub use store::PackedCache;
 pub(crate) use store::PackedStore;

@@ -4,7 +4,7 @@ use super::header::{Header, Purpose};
 use super::index::{Entry, hex};
 use super::{PAGE, PackedFileError};
 use dino_core::{DType, Storage};
-use dino_kernels::PackedWeight;
+use dino_kernels::{PackedWeight, Packing};
 use hashbrown::HashMap;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -85,22 +85,24 @@ impl PackedFile {
         self.storage.prefetch();
     }
 
-    /// The weight `name` if it is there with this type and shape.
+    /// The weight `name` if it is there with this type, packing and shape.
     pub(super) fn weight(
         &self,
         name: &str,
-        dtype: DType,
+        (dtype, packing): (DType, Packing),
         shape: [usize; 2],
     ) -> Option<PackedWeight> {
         let entry = self.entries.get(name)?;
-        let fits = entry.dtype == dtype.gguf_id() && [entry.rows, entry.columns] == shape;
+        let is_int8 = packing == Packing::Int8;
+        let fits = entry.dtype == dtype.gguf_id() && entry.int8 == is_int8;
+        let fits = fits && [entry.rows, entry.columns] == shape;
         if !fits || !entry.start.is_multiple_of(PAGE) {
             return None;
         }
         let storage = self.storage.slice(entry.start, entry.len).ok()?;
         PackedWeight::from_packed(
             name,
-            dtype,
+            (dtype, packing),
             shape,
             self.header.purpose.lanes as usize,
             storage,

@@ -1,12 +1,12 @@
 //! What a loader does with a packed file: takes weights from it, or writes it.
 
-use super::fingerprint::fingerprint;
+use super::fingerprint::{Encoders, fingerprint};
 use super::header::Purpose;
 use super::write::PackedWriter;
 use super::{PackedFile, PackedFileError};
 use crate::format::ModelFile;
-use dino_core::{DType, Requantize, Storage};
-use dino_kernels::PackedWeight;
+use dino_core::{DType, Storage};
+use dino_kernels::{PackedWeight, Packing};
 use std::path::PathBuf;
 
 /// What became of the packed file of a load.
@@ -44,10 +44,10 @@ impl PackedStore {
         path: PathBuf,
         file: &ModelFile,
         lanes: usize,
-        requantize: Option<&dyn Requantize>,
+        encoders: Encoders<'_>,
         mapped: bool,
     ) -> Self {
-        let Some(fingerprint) = fingerprint(file, requantize) else {
+        let Some(fingerprint) = fingerprint(file, encoders) else {
             return Self::Failed(PackedFileError::UnnamedEncoder);
         };
         let purpose = Purpose {
@@ -70,9 +70,14 @@ impl PackedStore {
     }
 
     /// The weight `name`, if it is there already.
-    pub(crate) fn get(&self, name: &str, dtype: DType, shape: [usize; 2]) -> Option<PackedWeight> {
+    pub(crate) fn get(
+        &self,
+        name: &str,
+        kind: (DType, Packing),
+        shape: [usize; 2],
+    ) -> Option<PackedWeight> {
         match self {
-            Self::Read(file) => file.weight(name, dtype, shape),
+            Self::Read(file) => file.weight(name, kind, shape),
             _ => None,
         }
     }

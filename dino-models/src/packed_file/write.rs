@@ -56,6 +56,7 @@ impl PackedWriter {
         self.entries.push(Entry {
             name: weight.name().to_owned(),
             dtype: weight.dtype().gguf_id(),
+            int8: weight.is_int8(),
             rows: weight.rows(),
             columns: weight.columns(),
             start: self.len,
@@ -81,15 +82,9 @@ impl PackedWriter {
         self.file.flush().map_err(io)?;
         let storage = Storage::map_part(self.file.partial(), start, len);
         let storage = storage.map_err(|error| io(io::Error::other(error)))?;
-        let shape = [weight.rows(), weight.columns()];
-        PackedWeight::from_packed(
-            weight.name(),
-            weight.dtype(),
-            shape,
-            weight.lanes(),
-            storage,
-        )
-        .map_err(|error| io(io::Error::other(error)))
+        weight
+            .moved(storage)
+            .map_err(|error| io(io::Error::other(error)))
     }
 
     /// Writes index and header, and puts the file in its place.

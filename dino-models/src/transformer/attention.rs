@@ -146,7 +146,7 @@ impl Pass<'_> {
             ..
         } = &mut *self.buffers;
         let context = &self.context;
-        let input = context.normed_input(norm, stream, normed, quantized);
+        let input = context.normed_input(norm, stream, normed, quantized, &layer.query);
         if let Some(layer) = &layer.gate {
             gate.resize(queries.view().nrows(), layer.weight.rows());
             context.linear(input, [Job::store(layer, gate)]);

@@ -4,7 +4,7 @@ use super::experts::ExpertBuffers;
 use super::head::HeadBuffers;
 use super::rotation::Angles;
 use crate::arch::Spec;
-use dino_kernels::QuantizedRows;
+use crate::rounded::Rounded;
 use dino_kernels::ops::{AttentionScratch, StateSpan};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use std::ops::Range;
@@ -33,7 +33,7 @@ pub(super) struct Buffers {
     /// The rows that the head runs on, `[wanted, hidden]`.
     pub(super) wanted: Rows,
     /// The input of the linear layers at hand, in 8 bits.
-    pub(super) quantized: QuantizedRows,
+    pub(super) quantized: Rounded,
     /// The position of each row.
     pub(super) positions: Vec<u32>,
     /// How far the position of each row turns its queries and keys.

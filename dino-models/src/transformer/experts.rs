@@ -12,7 +12,7 @@ use super::norm::{Before, PartNorms};
 use super::routes::Routes;
 use crate::ModelError;
 use crate::arch::{self, Bias, Linear, Loader};
-use dino_kernels::QuantizedRows;
+use crate::rounded::Rounded;
 use dino_kernels::ops;
 use std::ops::Range;
 
@@ -58,7 +58,7 @@ pub(super) struct ExpertBuffers {
     /// Of all choices, `[tokens × used, hidden]`.
     results: Rows,
     /// The input of each expert that any token chose, in 8 bits.
-    inputs: Vec<QuantizedRows>,
+    inputs: Vec<Rounded>,
 }
 
 impl Experts {
@@ -133,7 +133,7 @@ impl Pass<'_> {
         }
         let context = &self.context;
         scores.resize(stream.view().nrows(), layer.spec.count);
-        let input = context.normed_input(&norms.before, stream, normed, quantized);
+        let input = context.normed_input(&norms.before, stream, normed, quantized, &layer.router);
         context.linear(input, [Job::store(&layer.router, scores)]);
         routes.choose(scores.view(), layer.spec.used, layer.spec.shares);
     }
@@ -173,11 +173,11 @@ impl Pass<'_> {
         let (tokens, size) = (normed.view().nrows(), expert.up.weight.rows());
         gate.resize(tokens, size);
         up.resize(tokens, size);
-        let input = context.input(normed.view(), quantized);
+        let input = context.input(normed.view(), quantized, &expert.gate);
         let jobs = [Job::store(&expert.gate, gate), Job::store(&expert.up, up)];
         context.linear(input, jobs);
         activate_gate(context, gate, up);
-        let input = context.input(gate.view(), quantized);
+        let input = context.input(gate.view(), quantized, &expert.down);
         context.linear(input, [Job::store(&expert.down, branch)]);
         if let Some(weight) = share {
             ops::scale_by_sigmoid(context.compute, branch.view_mut(), normed.view(), weight);
@@ -236,17 +236,20 @@ impl Pass<'_> {
         let rows = &routes.rows()[start..end];
         ops::gather(context.compute, normed.view(), rows, gathered.view_mut());
 
+        let Some(kind) = layer.experts.first() else {
+            return;
+        };
         let own = |(_, rows): &(usize, Range<usize>)| rows.start - start..rows.end - start;
         let ranges = || groups.iter().map(own);
         let chosen = || groups.iter().map(|(expert, _)| &layer.experts[*expert]);
-        let each = context.input_each(gathered, ranges(), quantized, inputs);
+        let each = context.input_each(gathered, ranges(), (quantized, inputs), &kind.gate);
         let (gate_rows, up_rows) = (gate.view_mut(), up.view_mut());
         let gates = Job::store_each(chosen().map(|expert| &expert.gate), gate_rows, ranges());
         let ups = Job::store_each(chosen().map(|expert| &expert.up), up_rows, ranges());
         let inputs_twice = each.iter().chain(&each).copied();
         context.linear_each(inputs_twice.zip(gates.chain(ups)));
         activate_gate(context, gate, up);
-        let each = context.input_each(gate, ranges(), quantized, inputs);
+        let each = context.input_each(gate, ranges(), (quantized, inputs), &kind.down);
         let results = results.part_mut(start..end);
         let downs = Job::store_each(chosen().map(|expert| &expert.down), results, ranges());
         context.linear_each(each.into_iter().zip(downs));

@@ -116,7 +116,7 @@ impl Pass<'_> {
         let (context, columns) = (&self.context, layer.up.weight.rows());
         gate.resize(stream.view().nrows(), columns);
         up.resize(stream.view().nrows(), columns);
-        let input = context.normed_input(&norms.before, stream, normed, quantized);
+        let input = context.normed_input(&norms.before, stream, normed, quantized, &layer.up);
         match &layer.gate {
             Some(gate_layer) => {
                 let jobs = [Job::store(gate_layer, gate), Job::store(&layer.up, up)];
@@ -139,7 +139,7 @@ impl Pass<'_> {
             quantized,
             ..
         } = &mut *self.buffers;
-        let input = self.context.input(gate.view(), quantized);
+        let input = self.context.input(gate.view(), quantized, &layer.down);
         let output = (&layer.down, norms.after.as_ref());
         self.context.add_branch(input, output, branch, stream);
     }

@@ -122,7 +122,7 @@ impl Pass<'_> {
         {
             rows.resize(tokens, layer.weight.rows());
         }
-        let rows = context.normed_input(norm, stream, normed, quantized);
+        let rows = context.normed_input(norm, stream, normed, quantized, &layer.qkv);
         let jobs = [
             Job::store(&layer.qkv, input),
             Job::store(&layer.gate, mixed),

@@ -84,6 +84,7 @@ impl Transformer {
             let store = ops::Linear::store(&self.head, bias, logits);
             return ops::linear(compute, LinearInput::precise(rows), &[store]);
         }
+        let quantized = &mut quantized.blocks;
         quantized.fill(compute, rows);
         head.rest.resize(rows.nrows(), rows.ncols());
         quantized.rest(rows, head.rest.view_mut());

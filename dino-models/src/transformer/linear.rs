@@ -4,7 +4,7 @@ use super::buffers::Rows;
 use super::forward::Context;
 use super::norm::{Before, Norm};
 use crate::arch::Linear;
-use dino_kernels::QuantizedRows;
+use crate::rounded::{Rounded, reads};
 use dino_kernels::ops::{self, LinearInput};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use std::ops::Range;
@@ -73,8 +73,13 @@ impl<'a> Job<'a> {
 impl Context<'_> {
     /// Runs linear layers that share their input, as one parallel region.
     pub(super) fn linear<const N: usize>(&self, input: LinearInput<'_>, mut jobs: [Job<'_>; N]) {
-        let layers = jobs.each_mut().map(|job| job.run(&input));
-        ops::linear(self.compute, input, &layers);
+        if jobs.iter().all(|job| reads(job.layer, &input)) {
+            let layers = jobs.each_mut().map(|job| job.run(&input));
+            ops::linear(self.compute, input, &layers);
+        } else {
+            jobs.iter_mut()
+                .for_each(|job| self.linear_alone(input, job));
+        }
         for span in self.batch.spans() {
             if let Some(adapter) = &span.adapter {
                 let rows = Slice::from(span.rows.clone());
@@ -85,6 +90,13 @@ impl Context<'_> {
                 }
             }
         }
+    }
+
+    /// Runs one of several layers that read the same rows but want them rounded differently.
+    fn linear_alone(&self, input: LinearInput<'_>, job: &mut Job<'_>) {
+        let mut rounded = Rounded::default();
+        let input = self.input(input.rows(), &mut rounded, job.layer);
+        ops::linear(self.compute, input, &[job.run(&input)]);
     }
 
     /// Runs linear layers, each with an input of its own, as one parallel region.
@@ -102,44 +114,35 @@ impl Context<'_> {
         &self,
         rows: &'a Rows,
         ranges: impl Iterator<Item = Range<usize>>,
-        quantized: &mut QuantizedRows,
-        parts: &'a mut Vec<QuantizedRows>,
+        (quantized, parts): (&mut Rounded, &'a mut Vec<Rounded>),
+        layer: &Linear,
     ) -> Vec<LinearInput<'a>> {
         let ranges: Vec<_> = ranges.collect();
-        if self.is_precise(rows.view()) {
+        let whole = quantized.input(self.compute, rows.view(), layer, self.model.precise);
+        if !whole.is_rounded() {
             let inputs = ranges
                 .iter()
                 .map(|range| LinearInput::precise(rows.part(range)));
             return inputs.collect();
         }
-        quantized.fill(self.compute, rows.view());
         if parts.len() < ranges.len() {
-            parts.resize_with(ranges.len(), QuantizedRows::new);
+            parts.resize_with(ranges.len(), Rounded::default);
         }
-        let inputs = ranges.into_iter().zip(parts).map(|(range, part)| {
-            let rows = rows.part(&range);
-            part.copy_rows(quantized, range);
-            LinearInput::quantized(rows, part)
-        });
+        let inputs = ranges
+            .into_iter()
+            .zip(parts)
+            .map(|(range, part)| part.part(quantized, rows.part(&range), range, layer));
         inputs.collect()
     }
 
-    /// Whether linear layers read `rows` as they are, not in 8 bits.
-    fn is_precise(&self, rows: ArrayView2<'_, f32>) -> bool {
-        self.model.precise || !rows.ncols().is_multiple_of(32)
-    }
-
-    /// The input of linear layers: quantized once for all of them, unless the model was loaded to be precise.
+    /// The input of linear layers: rounded once for all of them, as `layer`, one of them, wants it.
     pub(super) fn input<'a>(
         &self,
         rows: ArrayView2<'a, f32>,
-        quantized: &'a mut QuantizedRows,
+        quantized: &'a mut Rounded,
+        layer: &Linear,
     ) -> LinearInput<'a> {
-        if self.is_precise(rows) {
-            return LinearInput::precise(rows);
-        }
-        quantized.fill(self.compute, rows);
-        LinearInput::quantized(rows, quantized)
+        quantized.input(self.compute, rows, layer, self.model.precise)
     }
 
     /// What a part reads of the residual stream, as the input of linear layers.
@@ -148,9 +151,10 @@ impl Context<'_> {
         before: &Before,
         stream: &'a Rows,
         normed: &'a mut Rows,
-        quantized: &'a mut QuantizedRows,
+        quantized: &'a mut Rounded,
+        layer: &Linear,
     ) -> LinearInput<'a> {
-        self.input(before.read(self.compute, stream, normed), quantized)
+        self.input(before.read(self.compute, stream, normed), quantized, layer)
     }
 
     /// Adds what a part makes of `input` to the residual stream, normalised and scaled where the model does so.

@@ -136,7 +136,7 @@ impl Pass<'_> {
             quantized,
             ..
         } = &mut *self.buffers;
-        let input = self.context.input(mixed.view(), quantized);
+        let input = self.context.input(mixed.view(), quantized, &layer.output);
         let output = (&layer.output, layer.norms.after.as_ref());
         self.context.add_branch(input, output, branch, stream);
     }

@@ -95,7 +95,7 @@ impl Pass<'_> {
         let [x, gate] = &layer.inputs;
         input.resize(tokens, x.weight.rows());
         mixed.resize(tokens, gate.weight.rows());
-        let rows = context.normed_input(norm, stream, normed, quantized);
+        let rows = context.normed_input(norm, stream, normed, quantized, x);
         context.linear(rows, [Job::store(x, input), Job::store(gate, mixed)]);
         let convolution = &layer.convolution;
         convolution.apply(context, self.cache, spans, input, convolved);
@@ -146,7 +146,7 @@ impl Pass<'_> {
         }
         step.resize(tokens, layer.step.weight.rows());
         let [first, second, third] = &layer.coefficients;
-        let rows = context.input(convolved.view(), quantized);
+        let rows = context.input(convolved.view(), quantized, first);
         let jobs = [
             Job::store(first, low),
             Job::store(second, write),
@@ -159,7 +159,7 @@ impl Pass<'_> {
                 ops::rms_norm_heads(context.compute, rows.view_mut(), ones, *epsilon);
             }
         }
-        let rows = context.input(low.view(), quantized);
+        let rows = context.input(low.view(), quantized, &layer.step);
         context.linear(rows, [Job::store(&layer.step, step)]);
         ops::softplus(context.compute, step.view_mut(), &layer.step_bias);
     }

@@ -59,7 +59,7 @@ impl Pass<'_> {
         for rows in [&mut *gate, &mut *extra, &mut *input] {
             rows.resize(tokens, first.weight.rows());
         }
-        let rows = context.normed_input(norm, stream, normed, quantized);
+        let rows = context.normed_input(norm, stream, normed, quantized, first);
         let jobs = [
             Job::store(first, gate),
             Job::store(second, extra),

@@ -99,7 +99,7 @@ impl Pass<'_> {
         mixed.resize(tokens, gate.weight.rows());
         input.resize(tokens, convolution.weight.rows());
         step.resize(tokens, steps.weight.rows());
-        let rows = context.normed_input(norm, stream, normed, quantized);
+        let rows = context.normed_input(norm, stream, normed, quantized, gate);
         let jobs = [
             Job::store(gate, mixed),
             Job::store(convolution, input),

@@ -4,5 +4,6 @@ mod architectures;
 mod common;
 mod consistency;
 mod folders;
+mod int8;
 mod refusals;
 mod table;

@@ -2,8 +2,10 @@
 
 use crate::common::{run, tiny, with_cache};
 use dino_core::{CoreError, DType, Requantize, Tensor};
+use dino_kernels::Int8Range;
 use dino_models::arch::LoaderOptions;
 use dino_models::packed_file::{PackedCache, PackedFile, PackedFileError};
+use dino_models::{Int8, Int8Layer};
 use std::sync::Arc;
 
 fn is_written(packed: &PackedCache) -> bool {
@@ -161,4 +163,34 @@ fn sums_find_a_single_flipped_bit_of_any_weight() {
         let error = PackedFile::open(&path).unwrap().verify().unwrap_err();
         assert!(matches!(error, PackedFileError::Damaged { .. }), "{error}");
     }
+}
+
+#[test]
+fn int8_weights_are_kept_and_not_taken_for_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("packed");
+    let int8 = |factor: f32| {
+        let layer = Int8Layer {
+            weights: vec!["blk.0.ffn_up.weight".into()],
+            range: Int8Range::Token { symmetric: true },
+            factors: vec![factor; 64],
+        };
+        LoaderOptions {
+            int8: Some(Arc::new(Int8::default().with(layer))),
+            ..with_cache(&path)
+        }
+    };
+    let (plain, _) = run(&tiny("gqa"), with_cache(&path));
+    let (first, packed) = run(&tiny("gqa"), int8(3.0));
+    assert!(is_written(&packed), "{packed:?}");
+    assert_ne!(plain, first);
+    let (second, packed) = run(&tiny("gqa"), int8(3.0));
+    assert!(matches!(packed, PackedCache::Used(_)), "{packed:?}");
+    assert_eq!(first, second);
+    let (_, packed) = run(&tiny("gqa"), int8(5.0));
+    assert!(is_written(&packed), "{packed:?}");
+    PackedFile::open(&path).unwrap().verify().unwrap();
+    let (back, packed) = run(&tiny("gqa"), with_cache(&path));
+    assert!(is_written(&packed), "{packed:?}");
+    assert_eq!(back, plain);
 }

@@ -13,7 +13,7 @@ use crate::quantized::{InputBlock, QuantizedRows};
 use crate::table::{LinearKernels, QuantizedTask};
 use std::arch::aarch64::*;
 
-const LANES: usize = 4;
+pub(super) const LANES: usize = 4;
 
 pub(crate) const TABLE: LinearKernels = LinearKernels {
     lanes: LANES,

@@ -2,5 +2,6 @@
 //!
 //! The intrinsics are unstable, so the few instructions are written in assembly.
 
+pub(crate) mod int8;
 pub(crate) mod linear;
 pub(crate) mod tiles;

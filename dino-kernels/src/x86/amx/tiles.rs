@@ -3,6 +3,8 @@
 //! Eight tiles, always of these shapes: 0 to 3 hold sums (`tokens` × 16 words), 4 and 5 the input (`tokens` × 16 bytes),
 //! 6 and 7 weights (4 words of 16 rows).
 
+pub(super) mod int8;
+
 use std::arch::asm;
 use std::sync::OnceLock;
 
@@ -65,17 +67,34 @@ struct Config {
 pub(super) unsafe fn configure(tokens: usize) {
     assert!((1..=16).contains(&tokens), "{tokens} rows of a tile");
     let tokens = tokens as u8;
-    let mut config = Config {
-        palette: 1,
-        start_row: 0,
-        reserved: [0; 14],
-        row_bytes: [0; 16],
-        rows: [0; 16],
-    };
-    config.row_bytes[..8].copy_from_slice(&[64, 64, 64, 64, 16, 16, 64, 64]);
-    config.rows[..8].copy_from_slice(&[tokens, tokens, tokens, tokens, tokens, tokens, 4, 4]);
-    // SAFETY: the configuration is one that the processor takes; tiles are available by the contract.
-    unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const config, options(nostack, readonly)) };
+    let row_bytes = [64, 64, 64, 64, 16, 16, 64, 64];
+    let rows = [tokens, tokens, tokens, tokens, tokens, tokens, 4, 4];
+    // SAFETY: by the contract.
+    unsafe { Config::new((row_bytes, rows)).load() };
+}
+
+impl Config {
+    /// Eight tiles, with the bytes of a row and the rows of each.
+    fn new((row_bytes, rows): ([u16; 8], [u8; 8])) -> Self {
+        let mut config = Self {
+            palette: 1,
+            start_row: 0,
+            reserved: [0; 14],
+            row_bytes: [0; 16],
+            rows: [0; 16],
+        };
+        config.row_bytes[..8].copy_from_slice(&row_bytes);
+        config.rows[..8].copy_from_slice(&rows);
+        config
+    }
+
+    /// # Safety
+    /// [`are_available`]; the shapes are ones that tiles can have.
+    #[inline]
+    unsafe fn load(&self) {
+        // SAFETY: by the contract.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const *self, options(nostack, readonly)) };
+    }
 }
 
 /// Gives the tiles back, so that switching threads need not save them.

@@ -15,7 +15,7 @@ use crate::x86::ahead::{ask_ahead, ask_for};
 use half::{bf16, f16};
 use std::arch::x86_64::*;
 
-const LANES: usize = 8;
+pub(super) const LANES: usize = 8;
 
 pub(crate) const TABLE: LinearKernels = LinearKernels {
     lanes: LANES,

@@ -2,6 +2,7 @@
 
 pub(crate) mod attention;
 pub(crate) mod chances;
+pub(crate) mod int8;
 mod lanes;
 pub(crate) mod limits;
 pub(crate) mod linear;

@@ -33,7 +33,11 @@ pub(crate) fn text(path: &Path, limit: u64) -> Result<String, FormatError> {
     })
 }
 
-fn bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FormatError> {
+/// Reads a file of at most `limit` bytes.
+///
+/// # Errors
+/// If it cannot be read or is larger.
+pub(crate) fn bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FormatError> {
     let io = |source| {
         FormatError::Open(CoreError::Io {
             path: path.into(),

@@ -85,7 +85,7 @@ impl ByteLevel {
     }
 }
 
-fn parse_merge(index: usize, line: &str) -> Result<(&str, &str), TokenizerError> {
+pub(super) fn parse_merge(index: usize, line: &str) -> Result<(&str, &str), TokenizerError> {
     line.split_once(' ')
         .filter(|(left, right)| !left.is_empty() && !right.is_empty())
         .ok_or_else(|| TokenizerError::MalformedMerge {

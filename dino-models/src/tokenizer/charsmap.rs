@@ -6,7 +6,7 @@
 
 use super::TokenizerError;
 
-/// Entries are short; a damaged trie must not make a walk as long as the text.
+/// Entries and their forms are short; a damaged trie must not make a walk as long as the text, nor each letter a book.
 const LONGEST_ENTRY: usize = 256;
 
 #[derive(Debug)]
@@ -68,6 +68,15 @@ impl Charsmap {
 
     /// The longest entry that `text` begins with: its length and its normal form.
     pub(super) fn longest_prefix(&self, text: &str) -> Option<(usize, &str)> {
+        self.prefix(text, false)
+    }
+
+    /// The normal form of the shortest entry that `text` begins with.
+    pub(super) fn shortest_prefix(&self, text: &str) -> Option<&str> {
+        self.prefix(text, true).map(|(_, form)| form)
+    }
+
+    fn prefix(&self, text: &str, shortest: bool) -> Option<(usize, &str)> {
         let mut found = None;
         let mut node = self.units.first()?.offset();
         for (index, byte) in text.bytes().take(LONGEST_ENTRY).enumerate() {
@@ -87,12 +96,16 @@ impl Charsmap {
                     .and_then(|leaf| self.form(leaf.value()))
             {
                 found = Some((index + 1, form));
+                if shortest {
+                    break;
+                }
             }
         }
         found
     }
 
     fn form(&self, start: usize) -> Option<&str> {
-        self.texts.get(start..)?.split('\0').next()
+        let form = self.texts.get(start..)?.split('\0').next()?;
+        (form.len() <= LONGEST_ENTRY).then_some(form)
     }
 }

@@ -37,6 +37,16 @@ pub enum TokenizerError {
         /// The names that are supported.
         known: Vec<&'static str>,
     },
+    /// A part of a `tokenizer.json` does something that is not done here; leaving it out would give wrong ids.
+    #[error(
+        "tokenizer.json: {part} is {found}, which is not read here (docs/formats.md); give ModelBuilder::tokenizer another"
+    )]
+    UnsupportedPart {
+        /// Which part.
+        part: String,
+        /// What it is, or the beginning of it.
+        found: String,
+    },
     /// A key that the vocabulary needs is missing.
     #[error("{key} is missing; the file has no usable vocabulary, convert the model again")]
     MissingKey {

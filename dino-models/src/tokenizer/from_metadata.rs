@@ -36,8 +36,12 @@ impl<'a> VocabularyData<'a> {
             add_eos_token: metadata.maybe("tokenizer.ggml.add_eos_token")?,
             add_space_prefix: metadata.maybe("tokenizer.ggml.add_space_prefix")?,
             remove_extra_whitespaces: metadata.maybe("tokenizer.ggml.remove_extra_whitespaces")?,
+            prefix_first: metadata
+                .maybe("tokenizer.sentencepiece.prefix_first")?
+                .unwrap_or(false),
             precompiled_charsmap: bytes(metadata, "tokenizer.ggml.precompiled_charsmap")?,
             word_piece: None,
+            pipeline: metadata.maybe(super::pipeline::KEY)?,
             tokens,
         })
     }

@@ -1,11 +1,12 @@
 //! Cuts a text at the tokens that are never merged: special ones and ones that a user added.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, Anchored, Input, Match, MatchKind, StartKind};
+use hashbrown::HashMap;
 
-use super::vocabulary::Vocabulary;
-use super::{TokenKind, TokenizerError};
+use super::TokenizerError;
 
 /// The longest text of such a token. A place is looked at anew for each text that must not be a token there, so this
 /// bounds the time.
@@ -24,6 +25,50 @@ pub(super) enum Fragment<'t> {
     Token(u32),
 }
 
+/// A token that is taken out of texts, and how it is looked for.
+#[derive(Clone, Debug)]
+pub(super) struct Entry<'v> {
+    pub(super) token: u32,
+    /// What it is written as in a text; never empty.
+    pub(super) text: Cow<'v, str>,
+    /// Whether it is always taken as such; else only where control tokens are read.
+    pub(super) is_added: bool,
+    pub(super) edges: Edges,
+}
+
+/// What may or must be beside a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Edges {
+    /// White space before it belongs to it.
+    pub(super) lstrip: bool,
+    /// White space behind it belongs to it.
+    pub(super) rstrip: bool,
+    /// It is none where a letter touches it.
+    pub(super) single_word: bool,
+}
+
+impl Edges {
+    /// The bytes that belong to the token at `found`, of those from `start` on; `None` if it is none there.
+    fn fit(self, text: &str, start: usize, found: Range<usize>) -> Option<Range<usize>> {
+        let (before, behind) = (&text[start..found.start], &text[found.end..]);
+        let touches = |letter: Option<char>| letter.is_some_and(regex_syntax::is_word_character);
+        if self.single_word
+            && (touches(text[..found.start].chars().next_back()) || touches(behind.chars().next()))
+        {
+            return None;
+        }
+        let from = match self.lstrip {
+            true => start + before.trim_end().len(),
+            false => found.start,
+        };
+        let to = match self.rstrip {
+            true => text.len() - behind.trim_start().len(),
+            false => found.end,
+        };
+        Some(from..to)
+    }
+}
+
 /// Finds special and added tokens in a text: of those that begin first, the longest.
 #[derive(Debug)]
 pub(super) struct Partition {
@@ -31,8 +76,10 @@ pub(super) struct Partition {
     added: Finder,
     /// These, and the ones that only [`super::EncodeOptions::parse_special`] lets in.
     all: Finder,
-    /// Those of `added` that end texts, ascending: nobody's content may.
-    ends: Vec<u32>,
+    /// Those of `added` that steer the model all the same, ascending: nobody's content may.
+    steering: Vec<u32>,
+    /// The tokens that care what is beside them.
+    edges: HashMap<u32, Edges>,
 }
 
 #[derive(Debug)]
@@ -42,21 +89,20 @@ struct Finder {
 }
 
 impl Partition {
-    /// `spelling` gives the text that a token stands for in a text; `ends` are the tokens that end texts.
-    pub(super) fn new(
-        vocabulary: &Vocabulary,
-        ends: &[u32],
-        spelling: fn(&str) -> &str,
-    ) -> Result<Self, TokenizerError> {
-        let is_added = |kind| kind == TokenKind::UserDefined;
+    /// `ends` are the tokens that end texts.
+    pub(super) fn new(entries: &[Entry<'_>], ends: &[u32]) -> Result<Self, TokenizerError> {
+        let looks_special = entries.iter().filter(|entry| looks_special(&entry.text));
+        let mut steering = ends.to_vec();
+        steering.extend(looks_special.map(|entry| entry.token));
+        steering.sort_unstable();
+        let edges = entries
+            .iter()
+            .filter(|entry| entry.edges != Edges::default());
         Ok(Partition {
-            added: Finder::new(vocabulary, is_added, spelling)?,
-            all: Finder::new(
-                vocabulary,
-                |kind| is_added(kind) || kind.is_special(),
-                spelling,
-            )?,
-            ends: ends.to_vec(),
+            added: Finder::new(entries.iter().filter(|entry| entry.is_added))?,
+            all: Finder::new(entries.iter())?,
+            steering,
+            edges: edges.map(|entry| (entry.token, entry.edges)).collect(),
         })
     }
 
@@ -66,10 +112,13 @@ impl Partition {
         let (mut start, mut from) = (0, 0);
         while let Some((token, found)) = self.next(text, from, &control) {
             from = found.end;
-            if let Some(token) = token {
-                push_text(&mut fragments, &text[start..found.start]);
+            let edges = |token| self.edges.get(&token).copied().unwrap_or_default();
+            let fits = |token| Some((token, edges(token).fit(text, start, found)?));
+            if let Some((token, taken)) = token.and_then(fits) {
+                push_text(&mut fragments, &text[start..taken.start]);
                 fragments.push(Fragment::Token(token));
-                start = found.end;
+                start = taken.end;
+                from = start;
             }
         }
         push_text(&mut fragments, &text[start..]);
@@ -101,13 +150,20 @@ impl Partition {
             .map_or(1, char::len_utf8);
         let nothing = (None, found.start()..found.start() + next);
         let added = self.added.find(here).map(|found| self.added.token(&found));
-        let steers = |token: &u32| self.ends.binary_search(token).is_ok();
+        let steers = |token: &u32| self.steering.binary_search(token).is_ok();
         Some(
             added
                 .filter(|(token, _)| !token.as_ref().is_some_and(steers))
                 .unwrap_or(nothing),
         )
     }
+}
+
+/// Whether a token is written as marks of turns are. Some files call them added tokens and not control tokens.
+fn looks_special(text: &str) -> bool {
+    text.starts_with("<|") && text.ends_with("|>")
+        || text.starts_with("<\u{FF5C}") && text.ends_with("\u{FF5C}>")
+        || ["<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]"].contains(&text)
 }
 
 /// Where control tokens are read from a text.
@@ -139,16 +195,9 @@ impl Finder {
         (Some(self.tokens[found.pattern()]), found.range())
     }
 
-    fn new(
-        vocabulary: &Vocabulary,
-        wanted: impl Fn(TokenKind) -> bool,
-        spelling: fn(&str) -> &str,
-    ) -> Result<Self, TokenizerError> {
-        let (tokens, texts): (Vec<u32>, Vec<&str>) = vocabulary
-            .iter()
-            .filter(|&(_, text, kind)| wanted(kind) && !text.is_empty())
-            .map(|(token, text, _)| (token, spelling(text)))
-            .unzip();
+    fn new<'e>(entries: impl Iterator<Item = &'e Entry<'e>>) -> Result<Self, TokenizerError> {
+        let (tokens, texts): (Vec<u32>, Vec<&str>) =
+            entries.map(|entry| (entry.token, &*entry.text)).unzip();
         let too_large = |found| TokenizerError::TooLarge {
             key: "tokenizer.ggml.tokens (special and added ones)",
             found,

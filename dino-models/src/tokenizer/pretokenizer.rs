@@ -1,5 +1,7 @@
 //! Cuts plain text into the words within which letters are merged.
 
+use std::ops::Range;
+
 use regex_automata::meta::Regex;
 use regex_automata::{Input, PatternID};
 
@@ -15,7 +17,7 @@ pub struct PreTokenizer {
 }
 
 #[derive(Debug)]
-struct Cutter {
+pub(super) struct Cutter {
     regex: Regex,
     /// The pattern for white space whose last character belongs to the next word.
     leave_last: Option<PatternID>,
@@ -101,7 +103,36 @@ impl PreTokenizer {
     }
 }
 
+/// The largest program that a pattern of a file may become, in bytes.
+const LARGEST_PROGRAM: usize = 4 << 20;
+
+/// How patterns end that leave the last character of white space to the next word.
+const LEAVE_LAST: &str = r"|\s+(?!\S)|\s+";
+
 impl Cutter {
+    /// The cutter of a pattern as a `tokenizer.json` writes it. What only backtracking could match is refused, except for
+    /// the usual ending; so are patterns that match nothing at all.
+    pub(super) fn from_pattern(pattern: &str) -> Option<Self> {
+        let plain = pattern.strip_suffix(LEAVE_LAST);
+        let mut patterns = vec![plain.unwrap_or(pattern)];
+        let hir = regex_syntax::parse(patterns[0]).ok()?;
+        hir.properties()
+            .minimum_len()
+            .filter(|&shortest| shortest > 0)?;
+        patterns.extend(plain.map(|_| r"\s+"));
+        let limits = Regex::config()
+            .nfa_size_limit(Some(LARGEST_PROGRAM))
+            .onepass_size_limit(Some(LARGEST_PROGRAM));
+        let regex = Regex::builder()
+            .configure(limits)
+            .build_many(&patterns)
+            .ok()?;
+        Some(Self {
+            regex,
+            leave_last: plain.map(|_| PatternID::must(1)),
+        })
+    }
+
     fn new(cut: &Cut) -> Self {
         let mut patterns = cut.alternatives.to_vec();
         if cut.spaces == Spaces::LeaveLast {
@@ -123,21 +154,27 @@ impl Cutter {
             }
         };
         let mut start = 0;
-        while let Some(found) = self.regex.search(&Input::new(text).range(start..)) {
-            let mut end = found.end();
-            if Some(found.pattern()) == self.leave_last {
-                end = leave_last(text, found.range());
-            }
-            push(&text[start..found.start()]);
-            push(&text[found.start()..end]);
-            start = end;
+        while let Some(found) = self.next(text, start) {
+            push(&text[start..found.start]);
+            push(&text[found.clone()]);
+            start = found.end;
         }
         push(&text[start..]);
+    }
+
+    /// The first match at or behind `start`.
+    pub(super) fn next(&self, text: &str, start: usize) -> Option<Range<usize>> {
+        let found = self.regex.search(&Input::new(text).range(start..))?;
+        let end = match Some(found.pattern()) == self.leave_last {
+            true => leave_last(text, found.range()),
+            false => found.end(),
+        };
+        Some(found.start()..end)
     }
 }
 
 /// Where a run of white space ends if its last character belongs to the word after it.
-fn leave_last(text: &str, run: std::ops::Range<usize>) -> usize {
+fn leave_last(text: &str, run: Range<usize>) -> usize {
     let last = text[run.clone()]
         .char_indices()
         .next_back()

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use super::merge::{Joined, Merger, NO_TOKEN, Symbol};
+use super::normal_form::{NormalForm, Place};
 use super::vocabulary::Vocabulary;
 use super::{TokenKind, TokenizerError, VocabularyData};
 
@@ -22,6 +23,8 @@ pub(super) struct SentencePiece {
     longest: u32,
     bytes: Vec<Option<u32>>,
     unknown: Option<u32>,
+    /// What is done to a text, where the model brings that along; else spaces are spelt, and that is all.
+    normal_form: Option<NormalForm>,
 }
 
 /// The order of a token that is never made by joining.
@@ -50,6 +53,10 @@ impl SentencePiece {
             longest: 0,
             bytes: vec![None; 256],
             unknown,
+            normal_form: data
+                .prefix_first
+                .then(|| NormalForm::new(data))
+                .transpose()?,
         };
         for ((token, text, kind), &score) in vocabulary.iter().zip(scores) {
             pieces.add(token, text, kind, score)?;
@@ -83,15 +90,28 @@ impl SentencePiece {
         Ok(())
     }
 
-    /// Appends the tokens of `text` to `tokens`; `with_space` puts a space in front.
+    /// Appends the tokens of `text` to `tokens`.
     pub(super) fn encode(
         &self,
         vocabulary: &Vocabulary,
         text: &str,
-        with_space: bool,
+        place: Place,
         tokens: &mut Vec<u32>,
     ) -> Result<(), TokenizerError> {
-        let escaped = escape(text, with_space);
+        let escaped = match &self.normal_form {
+            Some(normal_form) => normal_form.of(text, place),
+            None => escape(text, place.at_start),
+        };
+        self.merge(vocabulary, &escaped, tokens)
+    }
+
+    /// Appends the tokens of a text that is spelt as tokens are.
+    pub(super) fn merge(
+        &self,
+        vocabulary: &Vocabulary,
+        escaped: &str,
+        tokens: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
         let piece = |start: u32, end: u32| {
             let token = vocabulary.find(escaped.get(start as usize..end as usize)?)?;
             let order = *self.order.get(token as usize)?;
@@ -110,10 +130,11 @@ impl SentencePiece {
             // Hashing what cannot be a token would make long runs quadratic.
             (right.end - left.start <= self.longest).then(|| piece(left.start, right.end))?
         };
+        let first = tokens.len();
         for symbol in merger.merge(join) {
             if symbol.token == NO_TOKEN {
                 let bytes = &escaped.as_bytes()[symbol.start as usize..symbol.end as usize];
-                self.fall_back(bytes, tokens)?;
+                self.fall_back(bytes, first, tokens)?;
             } else {
                 tokens.push(symbol.token);
             }
@@ -121,11 +142,22 @@ impl SentencePiece {
         Ok(())
     }
 
-    /// Appends the byte tokens of a character that has no token, or the unknown token.
-    fn fall_back(&self, bytes: &[u8], tokens: &mut Vec<u32>) -> Result<(), TokenizerError> {
+    /// Appends the byte tokens of a character that has no token, or the unknown token, to those of the text from `first`.
+    fn fall_back(
+        &self,
+        bytes: &[u8],
+        first: usize,
+        tokens: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
         for &byte in bytes {
             match (self.bytes[usize::from(byte)], self.unknown) {
                 (Some(token), _) => tokens.push(token),
+                // To the SentencePiece library, neighbours without a token are one unknown.
+                (None, Some(unknown))
+                    if self.normal_form.is_some() && tokens[first..].last() == Some(&unknown) =>
+                {
+                    break;
+                }
                 (None, Some(unknown)) => {
                     tokens.push(unknown);
                     break;

@@ -7,8 +7,8 @@
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
-use super::charsmap::Charsmap;
-use super::sentence_piece::{SPACE, byte_of};
+use super::normal_form::{NormalForm, Place};
+use super::sentence_piece::byte_of;
 use super::vocabulary::Vocabulary;
 use super::{TokenKind, TokenizerError, VocabularyData};
 
@@ -18,7 +18,7 @@ const UNKNOWN_PENALTY: f64 = 10.0;
 /// Encodes by log probabilities.
 #[derive(Debug)]
 pub(super) struct Unigram {
-    normalizer: Normalizer,
+    normal_form: NormalForm,
     automaton: AhoCorasick,
     /// The tokens that the automaton finds.
     pieces: Vec<Piece>,
@@ -88,7 +88,7 @@ impl Unigram {
         let worst = pieces.iter().map(|piece| piece.score).reduce(f64::min);
         let all_bytes: Option<Vec<u32>> = bytes.into_iter().collect();
         Ok(Self {
-            normalizer: Normalizer::new(data)?,
+            normal_form: NormalForm::new(data)?,
             automaton: automaton(&texts)?,
             pieces,
             bytes: all_bytes.and_then(|bytes| bytes.try_into().ok()),
@@ -98,9 +98,13 @@ impl Unigram {
     }
 
     /// Appends the tokens of `text` to `tokens`.
-    pub(super) fn encode(&self, text: &str, tokens: &mut Vec<u32>) {
-        let normal = self.normalizer.normalize(text);
-        let steps = self.best_steps(&normal);
+    pub(super) fn encode(&self, text: &str, place: Place, tokens: &mut Vec<u32>) {
+        self.cut(&self.normal_form.of(text, place), tokens);
+    }
+
+    /// Appends the tokens of a text in normal form to `tokens`.
+    pub(super) fn cut(&self, normal: &str, tokens: &mut Vec<u32>) {
+        let steps = self.best_steps(normal);
         let first = tokens.len();
         let mut end = normal.len();
         while end > 0 {
@@ -165,68 +169,6 @@ fn automaton(texts: &[&str]) -> Result<AhoCorasick, TokenizerError> {
         found: texts.iter().map(|text| text.len()).sum(),
         limit: i32::MAX as usize,
     })
-}
-
-/// What is done to a text before it is cut.
-#[derive(Debug)]
-struct Normalizer {
-    charsmap: Option<Charsmap>,
-    /// Whether a text gets a space in front.
-    add_space_prefix: bool,
-    /// Whether spaces at the ends go, and runs of them become one.
-    remove_extra_whitespaces: bool,
-}
-
-impl Normalizer {
-    fn new(data: &VocabularyData<'_>) -> Result<Self, TokenizerError> {
-        let charsmap = data.precompiled_charsmap.as_deref().unwrap_or_default();
-        Ok(Self {
-            charsmap: match charsmap {
-                [] => None,
-                bytes => Some(Charsmap::new(bytes)?),
-            },
-            add_space_prefix: data.add_space_prefix.unwrap_or(true),
-            remove_extra_whitespaces: data.remove_extra_whitespaces.unwrap_or(true),
-        })
-    }
-
-    /// The text as tokens spell it.
-    fn normalize(&self, text: &str) -> String {
-        let mut normal = String::with_capacity(text.len() + text.len() / 4);
-        if self.add_space_prefix {
-            normal.push(SPACE);
-        }
-        let prefix = normal.len();
-        let mut after_space = self.remove_extra_whitespaces;
-        let mut rest = text;
-        while let Some(character) = rest.chars().next() {
-            let plain = &rest[..character.len_utf8()];
-            let entry = self
-                .charsmap
-                .as_ref()
-                .and_then(|map| map.longest_prefix(rest));
-            let (length, form) = entry.unwrap_or((plain.len(), plain));
-            rest = &rest[length..];
-            let mut form = form;
-            if after_space {
-                form = form.trim_start_matches(' ');
-            }
-            for character in form.chars() {
-                normal.push(if character == ' ' { SPACE } else { character });
-            }
-            if self.remove_extra_whitespaces && !form.is_empty() {
-                after_space = form.ends_with(' ');
-            }
-        }
-        if self.remove_extra_whitespaces {
-            let end = normal.trim_end_matches(SPACE).len();
-            normal.truncate(end);
-        }
-        if normal.len() <= prefix && self.remove_extra_whitespaces {
-            normal.clear();
-        }
-        normal
-    }
 }
 
 #[cfg(test)]

@@ -43,12 +43,18 @@ pub struct VocabularyData<'a> {
     pub add_eos_token: Option<bool>,
     /// Whether a text gets a space in front; SentencePiece alone.
     pub add_space_prefix: Option<bool>,
-    /// Whether spaces at the ends of a text go and runs of them become one; `t5` alone.
+    /// Whether spaces at the ends of a text go and runs of them become one; `t5`, and `llama` with `prefix_first`.
     pub remove_extra_whitespaces: Option<bool>,
-    /// The normalisation that a SentencePiece model carries; `t5` alone.
+    /// Whether `add_space_prefix` is about the beginning of a text alone, and texts are brought into normal form, as the
+    /// SentencePiece library does it; else what follows a special token gets a space too, as llama.cpp does it.
+    pub prefix_first: bool,
+    /// The normalisation that a SentencePiece model carries; `t5`, and `llama` with `prefix_first`.
     pub precompiled_charsmap: Option<Vec<u8>>,
     /// The normalisation of a `bert` vocabulary; guessed from its tokens if missing.
     pub word_piece: Option<WordPieceOptions>,
+    /// The other parts of a `tokenizer.json`, as its JSON without vocabulary and merges
+    /// (`tokenizer.huggingface.pipeline`). They say what is done to a text; what is above gives tokens alone.
+    pub pipeline: Option<&'a str>,
 }
 
 /// Token texts in one buffer, their kinds, and an index of ids by text.

@@ -3,8 +3,12 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::bpe::Bpe;
 use super::byte_level::{self, ByteLevel};
-use super::partition::{Control, Fragment, Partition};
+use super::merge::Merger;
+use super::normal_form::Place;
+use super::partition::{Control, Edges, Entry, Fragment, Partition};
+use super::pipeline::{Letters, Pipeline};
 use super::sentence_piece::{self, SPACE, SentencePiece};
 use super::special::Defaults;
 use super::unigram::Unigram;
@@ -12,7 +16,7 @@ use super::vocabulary::Vocabulary;
 use super::word_piece::{self, WordPiece};
 use super::{
     EncodeOptions, PreTokenizer, SpecialTokens, TokenKind, Tokenizer, TokenizerError,
-    VocabularyData,
+    VocabularyData, WordPieceOptions,
 };
 use crate::format::Metadata;
 
@@ -30,11 +34,25 @@ pub struct VocabularyTokenizer {
     end_of_generation: Vec<u32>,
     partition: Partition,
     model: Model,
+    /// What the texts of tokens mean.
+    letters: Letters,
+    pipeline: Option<Box<Piped>>,
+    /// As [`VocabularyData::prefix_first`].
+    prefix_first: bool,
+}
+
+/// What a `tokenizer.json` does to a text before the model gets it.
+#[derive(Debug)]
+struct Piped {
+    pipeline: Pipeline,
+    /// Added tokens that are looked for in the normal form of a text.
+    normalized: Option<Partition>,
 }
 
 #[derive(Debug)]
 enum Model {
     ByteLevel(Box<ByteLevel>),
+    Bpe(Box<Bpe>),
     SentencePiece(SentencePiece),
     WordPiece(WordPiece),
     Unigram(Box<Unigram>),
@@ -47,14 +65,12 @@ impl VocabularyTokenizer {
     /// The kind of vocabulary or its pre-tokenizer is unknown, or the arrays do not fit together.
     pub fn new(data: &VocabularyData<'_>) -> Result<Self, TokenizerError> {
         match data.model {
+            _ if data.pipeline.is_some() => Self::piped(data),
             "gpt2" => Self::byte_level(data),
             "llama" => Self::sentence_piece(data),
             "bert" => Self::word_piece(data),
             "t5" => Self::unigram(data),
-            other => Err(TokenizerError::UnknownModel {
-                found: other.to_owned(),
-                known: MODELS,
-            }),
+            other => Err(unknown_model(other)),
         }
     }
 
@@ -66,6 +82,57 @@ impl VocabularyTokenizer {
         Self::new(&VocabularyData::from_metadata(metadata)?)
     }
 
+    fn piped(data: &VocabularyData<'_>) -> Result<Self, TokenizerError> {
+        let pipeline = Pipeline::new(data.pipeline.unwrap_or_default())?;
+        let vocabulary = Vocabulary::new(data)?;
+        pipeline.check(vocabulary.len())?;
+        let parts = &pipeline.model;
+        let unknown = parts
+            .unk_token
+            .as_deref()
+            .and_then(|text| vocabulary.find(text));
+        let defaults = Defaults {
+            unk: unknown,
+            add_space_prefix: pipeline.spelling.drops_first_space,
+            ..Defaults::default()
+        };
+        let special = SpecialTokens::new(data, defaults, &vocabulary)?;
+        let unknown = unknown.or(special.unk);
+        let model = match data.model {
+            "gpt2" | "llama" => Model::Bpe(Box::new(Bpe::new(data, &vocabulary, parts.clone())?)),
+            "t5" => Model::Unigram(Box::new(Unigram::new(data, &vocabulary, unknown)?)),
+            "bert" => {
+                let mut options = WordPieceOptions::bert(true);
+                options.max_input_chars_per_word = parts.max_input_chars_per_word;
+                let word_piece = Some(options);
+                let data = VocabularyData {
+                    word_piece,
+                    ..data.clone()
+                };
+                Model::WordPiece(WordPiece::new(&data, &vocabulary, unknown)?)
+            }
+            other => return Err(unknown_model(other)),
+        };
+        let ends = special.end_of_generation(&vocabulary);
+        let (as_written, in_normal_form) = entries_of(&pipeline, &vocabulary);
+        let normalized = (!in_normal_form.is_empty())
+            .then(|| Partition::new(&in_normal_form, &ends))
+            .transpose()?;
+        Ok(VocabularyTokenizer {
+            partition: Partition::new(&as_written, &ends)?,
+            letters: pipeline.spelling.letters,
+            pipeline: Some(Box::new(Piped {
+                pipeline,
+                normalized,
+            })),
+            prefix_first: false,
+            end_of_generation: ends,
+            vocabulary,
+            special,
+            model,
+        })
+    }
+
     fn byte_level(data: &VocabularyData<'_>) -> Result<Self, TokenizerError> {
         let words = PreTokenizer::new(data.pre.unwrap_or("default"))?;
         let vocabulary = Vocabulary::new(data)?;
@@ -75,7 +142,12 @@ impl VocabularyTokenizer {
         };
         let special = SpecialTokens::new(data, defaults, &vocabulary)?;
         let model = ByteLevel::new(data, &vocabulary, words)?;
-        Self::assemble(vocabulary, special, Model::ByteLevel(Box::new(model)))
+        Self::assemble(
+            vocabulary,
+            special,
+            Model::ByteLevel(Box::new(model)),
+            data.prefix_first,
+        )
     }
 
     fn sentence_piece(data: &VocabularyData<'_>) -> Result<Self, TokenizerError> {
@@ -90,7 +162,12 @@ impl VocabularyTokenizer {
         };
         let special = SpecialTokens::new(data, defaults, &vocabulary)?;
         let model = SentencePiece::new(data, &vocabulary, special.unk)?;
-        Self::assemble(vocabulary, special, Model::SentencePiece(model))
+        Self::assemble(
+            vocabulary,
+            special,
+            Model::SentencePiece(model),
+            data.prefix_first,
+        )
     }
 
     fn word_piece(data: &VocabularyData<'_>) -> Result<Self, TokenizerError> {
@@ -105,7 +182,12 @@ impl VocabularyTokenizer {
         };
         let special = SpecialTokens::new(data, defaults, &vocabulary)?;
         let model = WordPiece::new(data, &vocabulary, special.unk)?;
-        Self::assemble(vocabulary, special, Model::WordPiece(model))
+        Self::assemble(
+            vocabulary,
+            special,
+            Model::WordPiece(model),
+            data.prefix_first,
+        )
     }
 
     fn unigram(data: &VocabularyData<'_>) -> Result<Self, TokenizerError> {
@@ -120,32 +202,57 @@ impl VocabularyTokenizer {
         };
         let special = SpecialTokens::new(data, defaults, &vocabulary)?;
         let model = Unigram::new(data, &vocabulary, special.unk)?;
-        Self::assemble(vocabulary, special, Model::Unigram(Box::new(model)))
+        Self::assemble(
+            vocabulary,
+            special,
+            Model::Unigram(Box::new(model)),
+            data.prefix_first,
+        )
     }
 
     fn assemble(
         vocabulary: Vocabulary,
         special: SpecialTokens,
         model: Model,
+        prefix_first: bool,
     ) -> Result<Self, TokenizerError> {
-        let spelling: fn(&str) -> &str = match model {
-            Model::WordPiece(_) => word_piece::without_mark,
-            _ => as_written,
+        let letters = match model {
+            Model::ByteLevel(_) => Letters::Bytes,
+            Model::WordPiece(_) => Letters::WordPiece,
+            _ => Letters::SentencePiece,
         };
+        let entries: Vec<Entry<'_>> = vocabulary
+            .iter()
+            .filter(|(_, text, kind)| {
+                (kind.is_special() || *kind == TokenKind::UserDefined) && !text.is_empty()
+            })
+            .map(|(token, text, kind)| Entry {
+                token,
+                text: match letters {
+                    Letters::WordPiece => word_piece::without_mark(text).into(),
+                    _ => text.into(),
+                },
+                is_added: kind == TokenKind::UserDefined,
+                edges: Edges::default(),
+            })
+            .collect();
         let end_of_generation = special.end_of_generation(&vocabulary);
         Ok(VocabularyTokenizer {
-            partition: Partition::new(&vocabulary, &end_of_generation, spelling)?,
+            partition: Partition::new(&entries, &end_of_generation)?,
             end_of_generation,
             vocabulary,
             special,
             model,
+            letters,
+            pipeline: None,
+            prefix_first,
         })
     }
 
     fn encode_text(
         &self,
         text: &str,
-        after_special: bool,
+        place: Place,
         tokens: &mut Vec<u32>,
     ) -> Result<(), TokenizerError> {
         match &self.model {
@@ -153,19 +260,157 @@ impl VocabularyTokenizer {
                 model.encode(&self.vocabulary, text, tokens);
                 Ok(())
             }
-            Model::SentencePiece(model) => {
-                let with_space = after_special && self.special.add_space_prefix;
-                model.encode(&self.vocabulary, text, with_space, tokens)
-            }
+            Model::SentencePiece(model) => model.encode(&self.vocabulary, text, place, tokens),
             Model::WordPiece(model) => {
                 model.encode(&self.vocabulary, text, tokens);
                 Ok(())
             }
             Model::Unigram(model) => {
-                model.encode(text, tokens);
+                model.encode(text, place, tokens);
                 Ok(())
             }
+            Model::Bpe(_) => self.encode_word(text, &mut Merger::default(), tokens),
         }
+    }
+
+    /// Encodes a word as it is, whatever the model does to texts on its own.
+    fn encode_word(
+        &self,
+        word: &str,
+        merger: &mut Merger,
+        tokens: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
+        match &self.model {
+            Model::Bpe(model) => model.encode(&self.vocabulary, word, merger, tokens),
+            Model::Unigram(model) => model.cut(word, tokens),
+            Model::WordPiece(model) => model.encode_word(&self.vocabulary, word, tokens),
+            Model::ByteLevel(_) | Model::SentencePiece(_) => {
+                let place = Place {
+                    at_start: false,
+                    at_end: false,
+                };
+                return self.encode_text(word, place, tokens);
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_piped(
+        &self,
+        piped: &Piped,
+        text: &str,
+        control: Control<'_>,
+        tokens: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
+        let mut merger = Merger::default();
+        // Where the bytes of somebody's content went is not known any more in normal form.
+        let in_normal_form = Control {
+            parsed: control.parsed && control.content.is_empty(),
+            content: &[],
+        };
+        for (index, fragment) in self.partition.split(text, control).into_iter().enumerate() {
+            let part = match fragment {
+                Fragment::Token(token) => {
+                    tokens.push(token);
+                    continue;
+                }
+                Fragment::Text(part) => part,
+            };
+            let (normal, keeps_start) = piped.pipeline.normalize(part)?;
+            let fragments = match &piped.normalized {
+                Some(partition) => partition.split(&normal, in_normal_form),
+                None => vec![Fragment::Text(&normal)],
+            };
+            for (inner, fragment) in fragments.into_iter().enumerate() {
+                match fragment {
+                    Fragment::Token(token) => tokens.push(token),
+                    Fragment::Text(part) => {
+                        let at_start = index == 0 && inner == 0 && keeps_start;
+                        for word in piped.pipeline.words(part, at_start) {
+                            self.encode_word(&word, &mut merger, tokens)?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_fragments(
+        &self,
+        text: &str,
+        control: Control<'_>,
+        tokens: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
+        let fragments = self.partition.split(text, control);
+        let last = fragments.len().saturating_sub(1);
+        if let (true, Some(Fragment::Token(token))) = (self.prefix_first, fragments.first()) {
+            self.encode_bare_prefix(*token, tokens)?;
+        }
+        let mut after_special = true;
+        for (index, fragment) in fragments.into_iter().enumerate() {
+            after_special = match fragment {
+                Fragment::Text(text) => {
+                    self.encode_text(text, self.place(index, last, after_special), tokens)?;
+                    false
+                }
+                Fragment::Token(token) => {
+                    tokens.push(token);
+                    true
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// How the part `index` of a text is treated.
+    fn place(&self, index: usize, last: usize, after_special: bool) -> Place {
+        match (self.prefix_first, &self.model) {
+            (true, _) => Place {
+                at_start: index == 0,
+                at_end: index == last,
+            },
+            (false, Model::SentencePiece(_)) => Place {
+                at_start: after_special && self.special.add_space_prefix,
+                at_end: false,
+            },
+            (false, _) => Place::WHOLE,
+        }
+    }
+
+    /// The space in front of a text that begins with an added token: the SentencePiece library puts it there too.
+    fn encode_bare_prefix(&self, token: u32, tokens: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        let is_added = self.vocabulary.kind(token) == Some(TokenKind::UserDefined);
+        if !is_added || !self.special.add_space_prefix {
+            return Ok(());
+        }
+        let mark = SPACE.encode_utf8(&mut [0; 4]).to_owned();
+        match &self.model {
+            Model::SentencePiece(model) => model.merge(&self.vocabulary, &mark, tokens),
+            _ => self.encode_word(&mark, &mut Merger::default(), tokens),
+        }
+    }
+
+    /// The tokens that come before and behind a text.
+    fn frame(&self) -> (Vec<u32>, Vec<u32>) {
+        let added = |token: Option<u32>, is_added: bool| -> Vec<u32> {
+            token.filter(|_| is_added).into_iter().collect()
+        };
+        let special = &self.special;
+        let mut frame = (
+            added(special.bos, special.add_bos),
+            added(special.eos, special.add_eos),
+        );
+        if let Some(piped) = &self.pipeline {
+            let stated = &piped.pipeline.frame;
+            if !stated.before.is_empty() {
+                frame.0.clone_from(&stated.before);
+            }
+            if !stated.behind.is_empty() {
+                frame.1.clone_from(&stated.behind);
+            }
+        }
+        frame
     }
 }
 
@@ -187,33 +432,20 @@ impl Tokenizer for VocabularyTokenizer {
             });
         }
         let mut tokens = Vec::with_capacity(text.len() / 3);
-        tokens.extend(
-            self.special
-                .bos
-                .filter(|_| options.add_special && self.special.add_bos),
-        );
-        let mut after_special = true;
+        let (before, behind) = match options.add_special {
+            true => self.frame(),
+            false => (Vec::new(), Vec::new()),
+        };
+        tokens.extend(before);
         let control = Control {
             parsed: options.parse_special,
             content,
         };
-        for fragment in self.partition.split(text, control) {
-            after_special = match fragment {
-                Fragment::Text(text) => {
-                    self.encode_text(text, after_special, &mut tokens)?;
-                    false
-                }
-                Fragment::Token(token) => {
-                    tokens.push(token);
-                    true
-                }
-            };
+        match &self.pipeline {
+            Some(piped) => self.encode_piped(piped, text, control, &mut tokens)?,
+            None => self.encode_fragments(text, control, &mut tokens)?,
         }
-        tokens.extend(
-            self.special
-                .eos
-                .filter(|_| options.add_special && self.special.add_eos),
-        );
+        tokens.extend(behind);
         Ok(tokens)
     }
 
@@ -223,10 +455,12 @@ impl Tokenizer for VocabularyTokenizer {
             token,
             vocab_size: self.vocab_size(),
         })?;
-        Ok(match &self.model {
-            Model::ByteLevel(_) => byte_level::bytes(text, kind),
-            Model::SentencePiece(_) | Model::Unigram(_) => sentence_piece::bytes(text, kind),
-            Model::WordPiece(_) => word_piece::bytes(text, kind),
+        Ok(match self.letters {
+            Letters::Bytes => byte_level::bytes(text, kind),
+            Letters::SentencePiece => sentence_piece::bytes(text, kind),
+            Letters::WordPiece => word_piece::bytes(text, kind),
+            Letters::Spaced if kind.is_special() => Cow::Borrowed(text.as_bytes()),
+            Letters::Spaced => Cow::Owned([b" ", text.as_bytes()].concat()),
         })
     }
 
@@ -249,8 +483,8 @@ impl Tokenizer for VocabularyTokenizer {
     }
 
     fn token_id(&self, text: &str) -> Option<u32> {
-        let spelled = || match &self.model {
-            Model::ByteLevel(_) => byte_level::spell(text),
+        let spelled = || match self.letters {
+            Letters::Bytes => byte_level::spell(text),
             _ => text.replace(' ', SPACE.encode_utf8(&mut [0; 4])),
         };
         self.vocabulary
@@ -259,6 +493,47 @@ impl Tokenizer for VocabularyTokenizer {
     }
 }
 
-fn as_written(text: &str) -> &str {
-    text
+fn unknown_model(found: &str) -> TokenizerError {
+    TokenizerError::UnknownModel {
+        found: found.to_owned(),
+        known: MODELS,
+    }
+}
+
+/// The added tokens that are looked for in a text as it is, and those that are looked for in its normal form.
+fn entries_of<'v>(
+    pipeline: &Pipeline,
+    vocabulary: &'v Vocabulary,
+) -> (Vec<Entry<'v>>, Vec<Entry<'v>>) {
+    let mut as_written = Vec::new();
+    let mut in_normal_form = Vec::new();
+    for added in &pipeline.added {
+        let found = vocabulary.text(added.id).zip(vocabulary.kind(added.id));
+        let Some((text, kind)) = found.filter(|(text, _)| !text.is_empty()) else {
+            continue;
+        };
+        let entry = Entry {
+            token: added.id,
+            text: text.into(),
+            is_added: !kind.is_special(),
+            edges: added.edges,
+        };
+        let normalized = added.normalized && pipeline.normalizes();
+        if normalized {
+            let text = match pipeline.normalize(text) {
+                Ok((normal, _)) => normal.into_owned().into(),
+                Err(_) => text.into(),
+            };
+            in_normal_form.push(Entry {
+                text,
+                ..entry.clone()
+            });
+        }
+        // Control tokens are looked for as they are in any case: see `encode_piped`.
+        if !normalized || kind.is_special() {
+            as_written.push(entry);
+        }
+    }
+    in_normal_form.retain(|entry| !entry.text.is_empty());
+    (as_written, in_normal_form)
 }

@@ -98,7 +98,7 @@ fn is_dropped(character: char) -> bool {
 }
 
 /// The blocks that BERT takes for Chinese.
-fn is_chinese(character: char) -> bool {
+pub(super) fn is_chinese(character: char) -> bool {
     matches!(u32::from(character),
         0x4E00..=0x9FFF | 0x3400..=0x4DBF | 0x2_0000..=0x2_A6DF | 0x2_A700..=0x2_B73F | 0x2_B740..=0x2_B81F
         | 0x2_B920..=0x2_CEAF | 0xF900..=0xFAFF | 0x2_F800..=0x2_FA1F)
@@ -133,18 +133,18 @@ impl WordPiece {
 
     /// Appends the tokens of `text` to `tokens`.
     pub(super) fn encode(&self, vocabulary: &Vocabulary, text: &str, tokens: &mut Vec<u32>) {
-        let mut spelled = String::new();
-        self.options.for_each_word(text, |word| {
-            let before = tokens.len();
-            spelled.clear();
-            spelled.push(SPACE);
-            spelled.push_str(word);
-            let short = word.chars().nth(self.options.max_input_chars_per_word);
-            if short.is_some() || !self.cut(vocabulary, &spelled, tokens) {
-                tokens.truncate(before);
-                tokens.push(self.unknown);
-            }
-        });
+        self.options
+            .for_each_word(text, |word| self.encode_word(vocabulary, word, tokens));
+    }
+
+    /// Appends the tokens of a word, which nothing more is done to.
+    pub(super) fn encode_word(&self, vocabulary: &Vocabulary, word: &str, tokens: &mut Vec<u32>) {
+        let before = tokens.len();
+        let long = word.chars().nth(self.options.max_input_chars_per_word);
+        if long.is_some() || !self.cut(vocabulary, &format!("{SPACE}{word}"), tokens) {
+            tokens.truncate(before);
+            tokens.push(self.unknown);
+        }
     }
 
     /// Appends the tokens of one word; false if some part of it has none.

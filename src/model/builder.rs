@@ -277,16 +277,21 @@ impl ModelBuilder {
         file: &ModelFile,
         loader: &mut Loader<'_>,
     ) -> Result<(Box<dyn CausalLm>, Arc<dyn Tokenizer>)> {
+        let read = || match &self.tokenizer {
+            Some(tokenizer) => Ok(Arc::clone(tokenizer)),
+            None => VocabularyTokenizer::from_metadata(&file.metadata)
+                .map(|tokenizer| Arc::new(tokenizer) as Arc<dyn Tokenizer>),
+        };
         thread::scope(|scope| {
-            let reader = scope.spawn(|| match &self.tokenizer {
-                Some(tokenizer) => Ok(Arc::clone(tokenizer)),
-                None => VocabularyTokenizer::from_metadata(&file.metadata)
-                    .map(|tokenizer| Arc::new(tokenizer) as Arc<dyn Tokenizer>),
-            });
+            let reader = thread::Builder::new().spawn_scoped(scope, read);
             let language_model = self.registry.build(loader);
-            let tokenizer = reader
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let tokenizer = match reader {
+                Ok(reader) => reader
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                // Some systems have no threads, or no more.
+                Err(_) => read(),
+            };
             Ok((language_model?, tokenizer?))
         })
     }
@@ -320,7 +325,7 @@ fn check_vocabulary(file: &ModelFile, tokenizer: &dyn Tokenizer, config: &Config
 /// make good use of each weight that is read. It depends on the model alone, so that a text does not depend on the
 /// machine's load.
 fn prompt_chunk(config: &Config) -> usize {
-    const WEIGHTS_A_CHUNK: usize = 1 << 34;
-    let tokens = WEIGHTS_A_CHUNK / config.parameters.max(1);
-    tokens.clamp(32, 256).next_power_of_two()
+    const WEIGHTS_A_CHUNK: u64 = 1 << 34;
+    let tokens = WEIGHTS_A_CHUNK / config.parameters.max(1) as u64;
+    (tokens.clamp(32, 256) as usize).next_power_of_two()
 }

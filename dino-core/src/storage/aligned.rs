@@ -1,6 +1,7 @@
 //! Owned bytes on cache-line boundaries.
 
 use bytemuck::{Pod, Zeroable};
+use std::io;
 
 /// One cache line.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +29,16 @@ impl AlignedBytes {
         Self { lines, len }
     }
 
+    /// The same, for a size that there may be no memory for.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::OutOfMemory`] then.
+    pub fn try_zeroed(len: usize) -> io::Result<Self> {
+        let lines = bytemuck::allocation::try_zeroed_vec(len.div_ceil(64))
+            .map_err(|()| io::ErrorKind::OutOfMemory)?;
+        Ok(Self { lines, len })
+    }
+
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
         &bytemuck::cast_slice(&self.lines)[..self.len]
@@ -36,6 +47,12 @@ impl AlignedBytes {
     /// The bytes, to be written.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+    }
+
+    /// Where the first of them lies.
+    #[cfg(not(any(unix, windows)))]
+    pub(super) fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.lines.as_mut_ptr().cast()
     }
 }
 

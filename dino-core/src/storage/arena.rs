@@ -6,7 +6,6 @@
 #![allow(unsafe_code)]
 
 use super::{Source, Storage};
-use memmap2::MmapMut;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -34,12 +33,20 @@ pub struct Arena {
     used: usize,
 }
 
+/// Zeroed memory that the system gives and takes back by itself.
+#[cfg(any(unix, windows))]
+type Memory = memmap2::MmapMut;
+/// Where there are no maps of memory: from the program's own allocator.
+#[cfg(not(any(unix, windows)))]
+type Memory = super::AlignedBytes;
+
 /// A piece of anonymous memory, of which ranges are written one after the other.
 #[derive(Debug)]
 pub(super) struct Region {
     start: *mut u8,
+    len: usize,
     /// Keeps the memory; it is only ever reached through `start`.
-    map: MmapMut,
+    _memory: Memory,
 }
 
 // SAFETY: the memory is written only inside `Arena::fill`, in ranges that nobody else can reach yet; afterwards it is
@@ -62,7 +69,7 @@ impl Arena {
         let room = self
             .region
             .as_ref()
-            .map_or(0, |region| region.map.len() - self.used);
+            .map_or(0, |region| region.len - self.used);
         if len > room {
             self.region = Some(Arc::new(Region::new(len)?));
             self.used = 0;
@@ -72,7 +79,7 @@ impl Arena {
         };
         let range = self.used..self.used + len;
         // Rounded up, the end may pass the region's: then there is no room for anything but an empty range.
-        self.used = range.end.next_multiple_of(LINE).min(region.map.len());
+        self.used = range.end.next_multiple_of(LINE).min(region.len);
         // SAFETY: the range lies in the region, and no storage of it was handed out yet, nor will be of another
         // range that overlaps it; so this is the only reference to these bytes.
         fill(unsafe { std::slice::from_raw_parts_mut(region.start.add(range.start), len) });
@@ -88,25 +95,38 @@ impl Region {
     fn new(len: usize) -> io::Result<Self> {
         let size = len.max(REGION).checked_next_multiple_of(LARGE_PAGE);
         let size = size.ok_or(io::ErrorKind::OutOfMemory)?;
-        let mut map = MmapMut::map_anon(size)?;
-        // A refused hint changes nothing but speed.
-        #[cfg(target_os = "linux")]
-        let _ = map.advise(memmap2::Advice::HugePage);
+        let mut memory = take(size)?;
+        let start = memory.as_mut_ptr();
         Ok(Self {
-            start: map.as_mut_ptr(),
-            map,
+            start,
+            len: size,
+            _memory: memory,
         })
     }
 
     /// The bytes of a range that was filled.
     pub(super) fn slice(&self, range: Range<usize>) -> &[u8] {
         assert!(
-            range.start <= range.end && range.end <= self.map.len(),
+            range.start <= range.end && range.end <= self.len,
             "range of the region"
         );
         // SAFETY: the range lies in the region. Ranges come from storages alone, whose bytes are no longer written.
         unsafe { std::slice::from_raw_parts(self.start.add(range.start), range.len()) }
     }
+}
+
+#[cfg(any(unix, windows))]
+fn take(size: usize) -> io::Result<Memory> {
+    let memory = Memory::map_anon(size)?;
+    // A refused hint changes nothing but speed.
+    #[cfg(target_os = "linux")]
+    let _ = memory.advise(memmap2::Advice::HugePage);
+    Ok(memory)
+}
+
+#[cfg(not(any(unix, windows)))]
+fn take(size: usize) -> io::Result<Memory> {
+    Memory::try_zeroed(size)
 }
 
 #[cfg(test)]

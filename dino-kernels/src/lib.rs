@@ -39,7 +39,7 @@ pub use isa::Isa;
 pub use kv::{KvLayout, KvPage, KvType, KvTypes, PAGE};
 pub use limits::Limits;
 pub use packed::{PACKED_LAYOUT, PackError, PackedWeight, Packing};
-pub use pool::{DisjointMut, ThreadPool};
+pub use pool::{DisjointMut, ThreadPool, Waiting};
 pub use quantized::QuantizedRows;
 pub use scalar::chances::exp_nonpositive;
 pub use table::{

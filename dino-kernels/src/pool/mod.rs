@@ -13,9 +13,10 @@
 //!
 //! [`region`] holds the protocol and the reasons why it is sound.
 
+mod allowance;
 mod disjoint;
 mod region;
 mod threads;
 
 pub use disjoint::DisjointMut;
-pub use threads::ThreadPool;
+pub use threads::{ThreadPool, Waiting};

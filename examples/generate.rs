@@ -13,8 +13,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use dino_llm::{
-    ByteSize, ChatSession, Completion, Generator, Int8, KvType, Model, Prompt, SamplingParams,
-    TokenStream, default_model,
+    ByteSize, ChatSession, Completion, Generator, Int8, KvType, Model, Power, Prompt,
+    SamplingParams, TokenStream, default_model,
 };
 
 /// Continues a prompt: text to stdout as it comes, statistics to stderr.
@@ -44,6 +44,9 @@ struct Arguments {
         hide_default_value = true
     )]
     threads: usize,
+    /// Use half of the cores, and let threads sleep whenever they have nothing to do: less energy and heat.
+    #[arg(long)]
+    low_power: bool,
     /// Tokens that prompt and answer may have together; all that the model was trained for if missing.
     #[arg(short, long, value_name = "TOKENS")]
     ctx: Option<usize>,
@@ -139,6 +142,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 fn load(arguments: &Arguments) -> Result<Model, Box<dyn Error>> {
     let path = model_path(arguments.model.as_ref())?;
     let mut builder = Model::builder().threads(arguments.threads);
+    if arguments.low_power {
+        builder = builder.power(Power::Low);
+    }
     let cache = if arguments.precise {
         KvType::F32
     } else {

@@ -17,6 +17,7 @@ use dino_models::{CausalLm, Config, Int8, Residency};
 use super::Model;
 use super::loaded::Inner;
 use super::placement::{context_length, place};
+use super::power::Power;
 use super::threads::Threads;
 use crate::{Error, Result};
 
@@ -35,6 +36,7 @@ use crate::{Error, Result};
 #[derive(Clone, Default)]
 pub struct ModelBuilder {
     threads: Threads,
+    power: Power,
     isa: Option<Isa>,
     context_length: Option<usize>,
     kv_types: KvTypes,
@@ -54,6 +56,12 @@ impl ModelBuilder {
             threads: threads.into(),
             ..self
         }
+    }
+
+    /// Says how eagerly the machine is used; the default is [`Power::High`].
+    #[must_use]
+    pub fn power(self, power: Power) -> Self {
+        Self { power, ..self }
     }
 
     /// Uses this instruction set instead of the one that `DINO_ISA` names or else the best one.
@@ -221,7 +229,10 @@ impl ModelBuilder {
     fn build(self, file: ModelFile, started: Instant) -> Result<Model> {
         let compute = Compute {
             kernels: Kernels::for_isa(self.isa.map_or_else(Isa::from_env, Ok)?)?,
-            pool: ThreadPool::new(self.threads.count())?,
+            pool: ThreadPool::waiting(
+                self.power.threads(self.threads).count(),
+                self.power.waiting(),
+            )?,
         };
         let LoaderOptions {
             residency,

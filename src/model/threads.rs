@@ -16,7 +16,8 @@ use std::thread::available_parallelism;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Threads {
-    /// One for each logical processor that this process may use: affinity and quota of its control group counted.
+    /// One for each logical processor that this process may use: affinity and quota of its control group counted. When these
+    /// change while the model is in use, threads in excess rest, and come back.
     #[default]
     Auto,
     /// One for each core that this process may use, however many threads the core runs at once, and no more than its quota

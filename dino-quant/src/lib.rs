@@ -2,7 +2,7 @@
 //!
 //! [`quantize`] encodes a matrix, [`encode_tensor`] a stored tensor; [`BlockRequantizer`] re-encodes the weights of a model
 //! while it loads. [`calibration`] watches a model to find out what is important; [`plan`] says which tensor gets which type;
-//! [`prune`] says what can go altogether.
+//! [`prune`] says what can go altogether; [`feedback`] does better than rounding where inputs are known.
 //!
 //! ```
 //! use dino_core::{DType, blocks};
@@ -29,14 +29,17 @@ pub mod calibration;
 mod encode;
 mod error;
 mod fallback;
+pub mod feedback;
 pub mod plan;
 pub mod prune;
 mod quantize;
 mod requantizer;
+mod smooth;
 mod tensor;
 
 pub use error::QuantError;
 pub use fallback::storable;
 pub use quantize::{can_encode, quantize, quantize_row};
 pub use requantizer::BlockRequantizer;
+pub use smooth::{column_magnitudes, smoothing_factors};
 pub use tensor::{Encoded, Loss, check_finite, encode_tensor, estimate_loss};

@@ -36,10 +36,15 @@ impl Loss {
         }
     }
 
-    fn of(values: &[f32], decoded: &[f32], importance: Option<&[f32]>) -> Self {
+    /// Of some values, and by how much each is missed.
+    pub(crate) fn of(
+        values: &[f32],
+        misses: impl Iterator<Item = f32>,
+        importance: Option<&[f32]>,
+    ) -> Self {
         let mut loss = Self::default();
-        for (i, (&value, &decoded)) in values.iter().zip(decoded).enumerate() {
-            let square = f64::from(value - decoded).powi(2);
+        for (i, (&value, miss)) in values.iter().zip(misses).enumerate() {
+            let square = f64::from(miss).powi(2);
             loss.error += square;
             loss.weighted_error +=
                 square * importance.map_or(1.0, |importance| f64::from(importance[i]));
@@ -48,7 +53,7 @@ impl Loss {
         loss
     }
 
-    fn plus(self, other: Self) -> Self {
+    pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             error: self.error + other.error,
             weighted_error: self.weighted_error + other.weighted_error,
@@ -208,6 +213,10 @@ impl<'a> Rows<'a> {
         });
         quantize_row(self.target, values, importance, out).map_err(|error| error.in_row(index))?;
         blocks::dequantize(self.target, out, decoded);
-        Ok(Loss::of(values, decoded, importance))
+        let misses = values
+            .iter()
+            .zip(&*decoded)
+            .map(|(value, decoded)| value - decoded);
+        Ok(Loss::of(values, misses, importance))
     }
 }

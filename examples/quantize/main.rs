@@ -11,6 +11,9 @@
 //! `--target-kl` find the best type of each tensor for a size or a quality instead; that needs a text. The plan can be
 //! written with `--save-plan`, edited, and given back with `--plan`; it is also stored in the file that is written.
 //!
+//! `--gptq` makes good what rounding loses, tensor by tensor where that helps. `--int8` finds static ranges of activations, for
+//! int8 layers (`generate --int8 FILE`), and keeps them in the file; other programs pass over them.
+//!
 //! `--prune` zeroes weights (`wanda:0.5`, `magnitude:2:4`) or takes out whole layers, channels or heads (`layers:2`,
 //! `ffn:0.25`, `heads:0.34`), those that matter least; it may be given several times.
 
@@ -24,14 +27,14 @@ use std::time::Instant;
 use clap::Parser;
 use dino_llm::dino_models::arch::Registry;
 use dino_llm::dino_models::format::ModelFile;
-use dino_llm::dino_quant::calibration::Calibration;
+use dino_llm::dino_quant::calibration::{Calibration, Observer, ObserverError};
 use dino_llm::dino_quant::plan::{Fallback, Override, Plan, Preset, Rules};
 use dino_llm::dino_quant::prune::{Prune, Pruning};
 use dino_llm::quantize::{
-    Calibrator, Cut, FileQuantizer, Sensitivity, SensitivityOptions, read_imatrix, tensor_facts,
-    write_imatrix,
+    Calibrator, Cut, FileQuantizer, HessianOptions, Hessians, Int8Options, Sensitivity,
+    SensitivityOptions, calibrate_int8, read_imatrix, tensor_facts, write_imatrix,
 };
-use dino_llm::{ByteSize, CancelToken, DType, FileBeside, Model, default_model};
+use dino_llm::{ByteSize, CancelToken, DType, FileBeside, Int8, Model, default_model};
 
 mod report;
 
@@ -79,9 +82,22 @@ struct Arguments {
     /// Zero weights of the tensors whose names match; of the layers but the first and the last if missing.
     #[arg(long, value_name = "REGEX", requires = "prune")]
     prune_tensors: Option<String>,
-    /// An importance matrix.
+    /// Feed rounding errors back, weighed by what the layers read of the text, where that loses less.
+    #[arg(long, requires = "calibration")]
+    gptq: bool,
+    /// Keep ranges for int8 layers in the file, found by an observer: minmax, percentile[:99.9], entropy or mse; `token` leaves
+    /// them to each token.
+    #[arg(long, value_name = "OBSERVER", requires = "calibration", value_parser = observer)]
+    int8: Option<Int8Range>,
+    /// Move this much of the inputs' outliers into the weights of int8 layers, 0 to 1.
+    #[arg(long, value_name = "ALPHA", requires = "int8")]
+    smooth: Option<f32>,
+    /// Have ranges for int8 layers the same on both sides of 0.
+    #[arg(long, requires = "int8")]
+    symmetric: bool,
+    /// An importance matrix; several, of runs over several texts, are added up.
     #[arg(long, value_name = "FILE")]
-    imatrix: Option<PathBuf>,
+    imatrix: Vec<PathBuf>,
     /// A text that the model reads first, to learn which weights matter; also what a target is measured by.
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
@@ -106,6 +122,17 @@ struct Arguments {
     /// Threads; one a core if missing.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     threads: usize,
+}
+
+/// Where the ranges of int8 layers come from.
+#[derive(Clone, Copy, Debug)]
+struct Int8Range(Option<Observer>);
+
+fn observer(name: &str) -> Result<Int8Range, ObserverError> {
+    Ok(Int8Range(match name {
+        "token" => None,
+        name => Some(name.parse()?),
+    }))
 }
 
 fn preset(name: &str) -> Result<Preset, String> {
@@ -143,6 +170,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         report::describe(&file, &plan);
         return Ok(());
     };
+    let mut hessians = hessians(arguments, &path, &cuts, calibration.as_ref())?;
+    let int8 = int8(arguments, &path, &cuts)?;
     let mut progress = Bar::new("quantizing");
     let mut quantizer = FileQuantizer::new(&file, &plan)
         .file_type(arguments.kind.file_type())
@@ -153,6 +182,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     if let Some(pruning) = &pruning {
         quantizer = quantizer.prune(pruning);
+    }
+    if let Some(hessians) = &mut hessians {
+        quantizer = quantizer.feedback(hessians);
+    }
+    if let Some(int8) = &int8 {
+        quantizer = quantizer.int8(int8);
     }
     let started = Instant::now();
     let report = quantizer.write(out)?;
@@ -166,6 +201,57 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         report::print_report(&report, &fallbacks, seconds);
     }
     Ok(())
+}
+
+/// What error feedback needs to know.
+fn hessians(
+    arguments: &Arguments,
+    path: &Path,
+    cuts: &[Cut],
+    calibration: Option<&Calibration>,
+) -> Result<Option<Hessians>, Box<dyn Error>> {
+    let (true, Some(text), Some(calibration)) =
+        (arguments.gptq, &arguments.calibration, calibration)
+    else {
+        return Ok(None);
+    };
+    let options = HessianOptions {
+        chunks: arguments.chunks,
+        ..HessianOptions::default()
+    };
+    let (builder, file) = (
+        Model::builder().threads(arguments.threads),
+        open(path, cuts)?,
+    );
+    let hessians = Hessians::new(builder, file, &read(text)?, calibration, options)?;
+    Ok(Some(hessians))
+}
+
+/// The int8 mode that the file is to keep.
+fn int8(arguments: &Arguments, path: &Path, cuts: &[Cut]) -> Result<Option<Int8>, Box<dyn Error>> {
+    let (Some(Int8Range(observer)), Some(text)) = (arguments.int8, &arguments.calibration) else {
+        return Ok(None);
+    };
+    let options = Int8Options {
+        observer,
+        symmetric: arguments.symmetric,
+        smooth: arguments.smooth,
+        chunks: arguments.chunks,
+        ..Int8Options::default()
+    };
+    let builder = Model::builder().threads(arguments.threads);
+    let files = [open(path, cuts)?, open(path, cuts)?];
+    let mut progress = Bar::new("finding int8 ranges");
+    let int8 = calibrate_int8(
+        &builder,
+        files,
+        (text, &read(text)?),
+        options,
+        |done, all| {
+            progress.show(done as u64, all as u64, "");
+        },
+    );
+    Ok(Some(int8?))
 }
 
 /// Which single weights go.
@@ -194,7 +280,7 @@ fn cuts(arguments: &Arguments, path: &Path) -> Result<Vec<Cut>, Box<dyn Error>> 
         .iter()
         .filter(|prune| Cut::is_asked_by(prune))
     {
-        if arguments.imatrix.is_some() {
+        if !arguments.imatrix.is_empty() {
             let hint = "a model that loses parts is watched anew: give a text with --calibration, not --imatrix";
             return Err(hint.into());
         }
@@ -242,8 +328,12 @@ fn calibration(
     model: &Path,
     cuts: &[Cut],
 ) -> Result<Option<Calibration>, Box<dyn Error>> {
-    if let Some(path) = &arguments.imatrix {
-        return Ok(Some(read_imatrix(path)?));
+    if let Some((first, others)) = arguments.imatrix.split_first() {
+        let mut calibration = read_imatrix(first)?;
+        for other in others {
+            calibration.merge(&read_imatrix(other)?);
+        }
+        return Ok(Some(calibration));
     }
     let Some(text) = &arguments.calibration else {
         return Ok(None);

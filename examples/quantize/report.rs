@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use dino_llm::DType;
 use dino_llm::dino_models::format::ModelFile;
+use dino_llm::dino_quant::feedback::Method;
 use dino_llm::dino_quant::plan::{Fallback, Plan};
 use dino_llm::quantize::{Report, tensor_facts};
 use serde_json::json;
@@ -59,8 +60,9 @@ pub(crate) fn print_report(report: &Report, fallbacks: &[Fallback], seconds: f64
         });
         let [from, to] = [tensor.from, tensor.to].map(DType::name);
         let pruned = if tensor.pruned { " pruned" } else { "" };
+        let method = method(tensor.method).map_or(String::new(), |name| format!(" {name}"));
         println!(
-            "{:40} {from:>6} -> {to:<6} {:>12} {error:>9}{pruned}",
+            "{:40} {from:>6} -> {to:<6} {:>12} {error:>9}{pruned}{method}",
             tensor.name, tensor.bytes
         );
     }
@@ -97,6 +99,7 @@ pub(crate) fn as_json(
             "weighted_error": tensor.loss.map(|loss| loss.weighted_error),
             "weighted": tensor.weighted,
             "pruned": tensor.pruned,
+            "method": method(tensor.method),
         })
     });
     let fallbacks = fallbacks.iter().map(|fallback| {
@@ -153,5 +156,14 @@ impl Bar {
             self.what,
             100 * done / all.max(1)
         );
+    }
+}
+
+/// What a method is called, but for plain rounding.
+fn method(method: Method) -> Option<&'static str> {
+    match method {
+        Method::Feedback => Some("gptq"),
+        Method::ActOrder => Some("gptq, act-order"),
+        _ => None,
     }
 }

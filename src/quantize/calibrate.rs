@@ -38,7 +38,20 @@ impl Calibrator {
         file: ModelFile,
         chunk: usize,
     ) -> Result<Self, QuantizeError> {
-        let collector = Arc::new(Collector::new().with_histograms());
+        Self::with_collector(builder, file, chunk, Collector::new().with_histograms())
+    }
+
+    /// As [`Self::new`], with a collector that counts otherwise.
+    ///
+    /// # Errors
+    /// As those of [`Self::new`].
+    pub fn with_collector(
+        builder: ModelBuilder,
+        file: ModelFile,
+        chunk: usize,
+        collector: Collector,
+    ) -> Result<Self, QuantizeError> {
+        let collector = Arc::new(collector);
         let model = builder.observer(collector.clone()).load_file(file)?;
         Ok(Self {
             model,

@@ -4,14 +4,16 @@ use std::fmt;
 use std::path::Path;
 
 use dino_core::{DType, Tensor};
+use dino_models::Int8;
 use dino_models::format::gguf::{TensorInfo, Writer};
 use dino_models::format::{Metadata, ModelFile};
 use dino_quant::calibration::Calibration;
+use dino_quant::feedback::{Method, can_feed_back, encode_with_feedback};
 use dino_quant::plan::{Plan, TensorFacts};
 use dino_quant::prune::{Pruning, prune_tensor};
-use dino_quant::{QuantError, check_finite, encode_tensor};
+use dino_quant::{Encoded, QuantError, check_finite, encode_tensor};
 
-use super::{QuantizeError, Report, TensorReport, source};
+use super::{Hessians, QuantizeError, Report, TensorReport, source};
 use crate::CancelToken;
 
 /// The version of the block formats that files state: ggml's second.
@@ -66,6 +68,8 @@ pub struct FileQuantizer<'a> {
     plan: &'a Plan,
     calibration: Option<&'a Calibration>,
     pruning: Option<&'a Pruning>,
+    hessians: Option<&'a mut Hessians>,
+    int8: Option<&'a Int8>,
     file_type: Option<u32>,
     cancel: CancelToken,
     on_progress: Option<Reporter<'a>>,
@@ -89,6 +93,8 @@ impl<'a> FileQuantizer<'a> {
             plan,
             calibration: None,
             pruning: None,
+            hessians: None,
+            int8: None,
             file_type: None,
             cancel: CancelToken::new(),
             on_progress: None,
@@ -109,6 +115,25 @@ impl<'a> FileQuantizer<'a> {
     pub fn prune(self, pruning: &'a Pruning) -> Self {
         Self {
             pruning: Some(pruning),
+            ..self
+        }
+    }
+
+    /// Makes good what rounding loses, where that loses less of the layers' results; see [`dino_quant::feedback`]. Not of the
+    /// embeddings, whose rows are looked up, nor of what is pruned, which must stay zero.
+    #[must_use]
+    pub fn feedback(self, hessians: &'a mut Hessians) -> Self {
+        Self {
+            hessians: Some(hessians),
+            ..self
+        }
+    }
+
+    /// Keeps an int8 mode in the file.
+    #[must_use]
+    pub fn int8(self, int8: &'a Int8) -> Self {
+        Self {
+            int8: Some(int8),
             ..self
         }
     }
@@ -206,7 +231,7 @@ impl<'a> FileQuantizer<'a> {
     }
 
     fn write_tensor(
-        &self,
+        &mut self,
         tensor: &Tensor,
         layers: usize,
         writer: &mut Writer,
@@ -236,13 +261,23 @@ impl<'a> FileQuantizer<'a> {
             loss: None,
             weighted: false,
             pruned: pruning.is_some(),
+            method: Method::Rounded,
         };
         if target == source.dtype() {
             check_finite(source).map_err(fault)?;
             writer.tensor(source.storage().as_slice())?;
             return Ok(report);
         }
-        let encoded = encode_tensor(source, target, importance).map_err(fault)?;
+        let (encoded, method) = match &mut self.hessians {
+            Some(hessians) if pruning.is_none() => {
+                encode(hessians, source, target, importance, fault)?
+            }
+            _ => (
+                encode_tensor(source, target, importance).map_err(fault)?,
+                Method::Rounded,
+            ),
+        };
+        report.method = method;
         writer.tensor(encoded.bytes.as_slice())?;
         report.bytes = encoded.bytes.as_slice().len() as u64;
         report.loss = Some(encoded.loss);
@@ -261,6 +296,9 @@ impl<'a> FileQuantizer<'a> {
         if let Some(pruning) = self.pruning {
             metadata.insert("dino.quantize.prune", pruning.to_string());
         }
+        if let Some(int8) = self.int8 {
+            int8.insert(&mut metadata);
+        }
         if let Some(calibration) = self.calibration {
             metadata.insert("quantize.imatrix.dataset", calibration.datasets.join(", "));
             metadata.insert(
@@ -271,4 +309,25 @@ impl<'a> FileQuantizer<'a> {
         }
         metadata
     }
+}
+
+/// A tensor encoded with what is known of its input, if anything is and it helps.
+fn encode(
+    hessians: &mut Hessians,
+    tensor: &Tensor,
+    target: DType,
+    importance: Option<&[f32]>,
+    fault: impl Fn(QuantError) -> QuantizeError,
+) -> Result<(Encoded, Method), QuantizeError> {
+    let is_looked_up = tensor.name() == "token_embd.weight";
+    if !is_looked_up
+        && can_feed_back(target)
+        && let Some(hessian) = hessians.of(tensor.name())?
+        && let Some(found) =
+            encode_with_feedback(tensor, target, importance, hessian).map_err(&fault)?
+    {
+        return Ok((found.encoded, found.method));
+    }
+    let encoded = encode_tensor(tensor, target, importance).map_err(fault)?;
+    Ok((encoded, Method::Rounded))
 }

@@ -1,21 +1,24 @@
 //! Importance matrices as llama.cpp's `llama-imatrix` writes them: GGUF files with two tensors for each weight.
 //!
 //! `NAME.in_sum2`, `[matrices, in_features]`, are the sums of squares of each input channel; `NAME.counts`,
-//! `[matrices, 1]`, the rows that were summed. Ours may hold `NAME.in_max`, the greatest magnitudes, besides; llama.cpp
-//! passes over them.
+//! `[matrices, 1]`, the rows that were summed. Ours may hold `NAME.in_max`, the greatest magnitudes, `NAME.in_limits`,
+//! the least and greatest value, and `NAME.in_histogram`, counts of zeros and of the bins of a
+//! [`Histogram`], besides; llama.cpp passes over them.
 
 use std::path::Path;
 
 use dino_core::{DType, Tensor};
 use dino_models::format::gguf::{TensorInfo, Writer};
 use dino_models::format::{Metadata, ModelFile, StringArray};
-use dino_quant::calibration::{Calibration, InputStats};
+use dino_quant::calibration::{Calibration, Histogram, InputStats};
 
 use super::QuantizeError;
 
 const SUMS: &str = ".in_sum2";
 const COUNTS: &str = ".counts";
 const GREATEST: &str = ".in_max";
+const LIMITS: &str = ".in_limits";
+const HISTOGRAM: &str = ".in_histogram";
 
 /// Reads an importance matrix, llama.cpp's or ours.
 ///
@@ -64,17 +67,27 @@ pub fn read_imatrix(path: impl AsRef<Path>) -> Result<Calibration, QuantizeError
                 "`{name}` has sums that are negative or not finite"
             )));
         }
-        let greatest = file
-            .weights
-            .maybe(&format!("{name}{GREATEST}"))
-            .and_then(|tensor| floats(&tensor));
+        let own = |suffix: &str| {
+            let tensor = file.weights.maybe(&format!("{name}{suffix}"));
+            tensor.and_then(|tensor| floats(&tensor))
+        };
+        let greatest = own(GREATEST);
+        let limits = own(LIMITS).and_then(|limits| <[f32; 2]>::try_from(limits).ok());
+        let histogram = own(HISTOGRAM).and_then(|counts| {
+            // A cast saturates: what is no count is none, or all that there are.
+            let counts: Vec<u64> = counts.into_iter().map(|count| count as u64).collect();
+            Histogram::from_counts(&counts)
+        });
         let stats = InputStats {
             greatest: greatest
                 .filter(|greatest| greatest.len() == sums.len())
                 .unwrap_or_default(),
             counts: counts.into_iter().map(f64::from).collect(),
             sums: sums.into_iter().map(f64::from).collect(),
-            histogram: None,
+            limits: limits
+                .filter(|limits| limits[0] <= limits[1])
+                .unwrap_or_default(),
+            histogram,
         };
         calibration.inputs.insert(name.into(), stats);
     }
@@ -135,6 +148,16 @@ fn parts(name: &str, stats: &InputStats) -> Vec<(TensorInfo, Vec<f32>)> {
     if !stats.greatest.is_empty() {
         parts.push((info(GREATEST, stats.greatest.len()), stats.greatest.clone()));
     }
+    if let Some(histogram) = &stats.histogram {
+        // Counts above 2^24 lose their last digits.
+        let counts: Vec<f32> = histogram.counts().map(|count| count as f32).collect();
+        let row = |suffix: &str, len: usize| TensorInfo {
+            shape: vec![1, len],
+            ..info(suffix, 0)
+        };
+        parts.push((row(LIMITS, 2), stats.limits.to_vec()));
+        parts.push((row(HISTOGRAM, counts.len()), counts));
+    }
     parts
 }
 
@@ -152,11 +175,16 @@ mod tests {
             chunk_size: 512,
             ..Calibration::default()
         };
+        let mut histogram = Histogram::default();
+        for x in [0.0, 0.5, -1.0, 1.5] {
+            histogram.add(x);
+        }
         let stats = InputStats {
             counts: vec![2.0, 0.0],
             sums: vec![1.0, 2.0, 3.0, 0.0, 0.0, 0.0],
             greatest: vec![0.5; 6],
-            histogram: None,
+            limits: [-1.0, 1.5],
+            histogram: Some(histogram),
         };
         calibration
             .inputs

@@ -15,12 +15,14 @@
 //! Encoders and plans are [`dino_quant`]'s, files [`dino_models`]'s; here they meet.
 //! [`Calibrator`] runs a text through a model to find out which weights matter, [`read_imatrix`] takes what llama.cpp found
 //! out, and [`Sensitivity`] measures which tensors matter, for the best plan of a size. [`Cut`] takes out the layers, channels and
-//! heads that matter least.
+//! heads that matter least. [`Hessians`] let rounding errors be fed back, and [`calibrate_int8`] finds static ranges for int8
+//! layers.
 
 mod calibrate;
 mod cut;
 mod error;
 mod file;
+mod hessians;
 mod imatrix;
 mod int8;
 mod report;
@@ -31,7 +33,8 @@ pub use calibrate::Calibrator;
 pub use cut::{Cut, CutError};
 pub use error::QuantizeError;
 pub use file::{FileQuantizer, Progress, tensor_facts};
+pub use hessians::{HessianOptions, Hessians};
 pub use imatrix::{read_imatrix, write_imatrix};
-pub use int8::{int8_mode, read_int8};
+pub use int8::{Int8Options, calibrate_int8, int8_mode, read_int8};
 pub use report::{Report, TensorReport};
 pub use sensitivity::{Sensitivity, SensitivityOptions};

@@ -2,6 +2,7 @@
 
 use dino_core::DType;
 use dino_quant::Loss;
+use dino_quant::feedback::Method;
 
 /// What became of a tensor.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +25,8 @@ pub struct TensorReport {
     pub weighted: bool,
     /// Whether weights of it were zeroed; what that lost is not part of `loss`.
     pub pruned: bool,
+    /// How its codes were chosen.
+    pub method: Method,
 }
 
 /// What became of the tensors of a file.

@@ -2,7 +2,7 @@
 
 use super::{Calibration, Histogram, Influence, InputStats};
 use dino_core::{Observe, WeightPlace};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +12,8 @@ pub struct Collector {
     inputs: Mutex<BTreeMap<String, InputStats>>,
     stream: Mutex<Stream>,
     histograms: bool,
+    /// What channels are divided by before they are counted, by weight.
+    factors: BTreeMap<String, Vec<f32>>,
 }
 
 /// The residual stream, from layer to layer.
@@ -37,6 +39,13 @@ impl Collector {
         }
     }
 
+    /// Divides the channels of inputs by these factors, by weight, before they are counted: what is seen is then the input of
+    /// a smoothed layer.
+    #[must_use]
+    pub fn divided_by(self, factors: BTreeMap<String, Vec<f32>>) -> Self {
+        Self { factors, ..self }
+    }
+
     /// What was seen so far.
     pub fn calibration(&self) -> Calibration {
         Calibration {
@@ -54,37 +63,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Observe for Collector {
     fn linear_input(&self, place: WeightPlace<'_>, rows: ArrayView2<'_, f32>) {
-        let WeightPlace {
-            name,
-            matrix,
-            matrices,
-        } = place;
-        let columns = rows.ncols();
-        let mut inputs = lock(&self.inputs);
-        if !inputs.contains_key(name) {
-            let stats = InputStats {
-                counts: vec![0.0; matrices],
-                sums: vec![0.0; matrices * columns],
-                greatest: vec![0.0; matrices * columns],
-                histogram: self.histograms.then(Histogram::default),
-            };
-            inputs.insert(name.into(), stats);
-        }
-        let Some(stats) = inputs.get_mut(name) else {
-            return;
-        };
-        stats.counts[matrix] += rows.nrows() as f64;
-        let of_matrix = matrix * columns..(matrix + 1) * columns;
-        for row in rows.rows() {
-            let sums = stats.sums[of_matrix.clone()].iter_mut();
-            let channels = sums.zip(&mut stats.greatest[of_matrix.clone()]);
-            for (&x, (sum, greatest)) in row.iter().zip(channels) {
-                *sum += f64::from(x) * f64::from(x);
-                *greatest = greatest.max(x.abs());
+        match self.factors.get(place.name) {
+            Some(factors) if factors.len() == rows.ncols() => {
+                let divided = &rows / &ArrayView1::from(factors);
+                self.count(place, divided.view());
             }
-            if let Some(histogram) = &mut stats.histogram {
-                row.iter().for_each(|&x| histogram.add(x));
-            }
+            _ => self.count(place, rows),
         }
     }
 
@@ -100,6 +84,45 @@ impl Observe for Collector {
             stream.layers[before].add(seen.view(), rows);
         }
         stream.before = Some((layer, rows.to_owned()));
+    }
+}
+
+impl Collector {
+    fn count(&self, place: WeightPlace<'_>, rows: ArrayView2<'_, f32>) {
+        let WeightPlace {
+            name,
+            matrix,
+            matrices,
+        } = place;
+        let columns = rows.ncols();
+        let mut inputs = lock(&self.inputs);
+        if !inputs.contains_key(name) {
+            let stats = InputStats {
+                counts: vec![0.0; matrices],
+                sums: vec![0.0; matrices * columns],
+                greatest: vec![0.0; matrices * columns],
+                limits: [0.0; 2],
+                histogram: self.histograms.then(Histogram::default),
+            };
+            inputs.insert(name.into(), stats);
+        }
+        let Some(stats) = inputs.get_mut(name) else {
+            return;
+        };
+        stats.counts[matrix] += rows.nrows() as f64;
+        let of_matrix = matrix * columns..(matrix + 1) * columns;
+        for row in rows.rows() {
+            let sums = stats.sums[of_matrix.clone()].iter_mut();
+            let channels = sums.zip(&mut stats.greatest[of_matrix.clone()]);
+            for (&x, (sum, greatest)) in row.iter().zip(channels) {
+                *sum += f64::from(x) * f64::from(x);
+                *greatest = greatest.max(x.abs());
+                stats.limits = [stats.limits[0].min(x), stats.limits[1].max(x)];
+            }
+            if let Some(histogram) = &mut stats.histogram {
+                row.iter().for_each(|&x| histogram.add(x));
+            }
+        }
     }
 }
 
@@ -127,10 +150,19 @@ mod tests {
         let stats = &calibration.inputs["a"];
         assert_eq!(calibration.importance("a").unwrap(), [5.0 / 3.0, 6.0]);
         assert_eq!(stats.greatest, [2.0, 3.0]);
+        assert_eq!(stats.limits, [-3.0, 3.0]);
         assert_eq!(stats.histogram.as_ref().unwrap().len(), 6);
         // An expert that saw nothing holds all its columns for equal.
         assert_eq!(calibration.importance("b").unwrap(), [1.0, 25.0, 1.0]);
         assert_eq!(calibration.importance("c"), None);
+        let factors = BTreeMap::from([("a".to_owned(), vec![0.5, 3.0])]);
+        let divided = Collector::new().divided_by(factors);
+        divided.linear_input(a, array![[1.0, -3.0], [2.0, 0.0]].view());
+        let stats = &divided.calibration().inputs["a"];
+        assert_eq!(
+            (&*stats.greatest, stats.limits),
+            (&[4.0, 1.0][..], [-1.0, 4.0])
+        );
     }
 
     #[test]

@@ -18,9 +18,12 @@ mod q4;
 mod q5;
 mod q8;
 mod range;
+mod recode;
 mod search;
 mod simple;
 mod symmetric;
+
+pub(crate) use recode::Recode;
 
 use dino_core::blocks::Block;
 

@@ -5,10 +5,9 @@ use std::path::Path;
 
 use dino_kernels::{Compute, Isa, Kernels, ThreadPool};
 use dino_models::ModelError;
-use dino_models::arch::{Loader, LoaderOptions};
+use dino_models::arch::{Loader, LoaderOptions, Registry};
 use dino_models::encoder::build_encoder;
 use dino_models::encoder::{Encoder, Pool, Pooling};
-use dino_models::format::ModelFile;
 use dino_models::tokenizer::{EncodeOptions, Tokenizer, VocabularyTokenizer};
 use ndarray::{Axis, Slice};
 
@@ -17,7 +16,7 @@ use crate::Result;
 /// Makes vectors of texts with an encoder, such as BERT. [`Model::embed`](crate::Model::embed) makes them with a language
 /// model.
 ///
-/// The vectors are as long as 1, so that the dot product of two is the cosine of their angle: how alike two texts are.
+/// Unless a folder says otherwise the vectors are as long as 1, so that the dot product of two is the cosine of their angle: how alike two texts are.
 ///
 /// ```no_run
 /// use dino_llm::Embedder;
@@ -42,7 +41,7 @@ pub struct Embedder {
 pub struct EmbedderBuilder {
     threads: usize,
     pooling: Option<Pooling>,
-    normalize: bool,
+    normalize: Option<bool>,
     truncate: bool,
     precise: bool,
 }
@@ -52,7 +51,7 @@ impl Default for EmbedderBuilder {
         Self {
             threads: 0,
             pooling: None,
-            normalize: true,
+            normalize: None,
             truncate: false,
             precise: false,
         }
@@ -75,10 +74,13 @@ impl EmbedderBuilder {
         }
     }
 
-    /// Whether vectors are made as long as 1; they are by default.
+    /// Whether vectors are made as long as 1. The default is what the folder says, or else that they are.
     #[must_use]
     pub fn normalize(self, normalize: bool) -> Self {
-        Self { normalize, ..self }
+        Self {
+            normalize: Some(normalize),
+            ..self
+        }
     }
 
     /// Whether a text that is longer than the model reads is cut at its end; by default it is an error.
@@ -93,12 +95,12 @@ impl EmbedderBuilder {
         Self { precise, ..self }
     }
 
-    /// Loads an encoder's file.
+    /// Loads an encoder: a GGUF file or a Hugging Face folder, with what sentence-transformers puts around it.
     ///
     /// # Errors
     /// If the file cannot be read, is damaged, or holds no encoder that is supported.
     pub fn load(self, path: impl AsRef<Path>) -> Result<Embedder> {
-        let file = ModelFile::open(path)?;
+        let file = Registry::default().open(path)?;
         let compute = Compute {
             kernels: Kernels::for_isa(Isa::from_env()?)?,
             pool: ThreadPool::new(self.threads)?,
@@ -108,6 +110,7 @@ impl EmbedderBuilder {
             ..LoaderOptions::default()
         };
         let encoder = build_encoder(&mut Loader::new(&file, &compute, options))?;
+        let normalize = encoder.config().normalize;
         Ok(Embedder {
             pooling: self
                 .pooling
@@ -116,7 +119,7 @@ impl EmbedderBuilder {
             tokenizer: VocabularyTokenizer::from_metadata(&file.metadata)?,
             encoder,
             compute,
-            normalize: self.normalize,
+            normalize: self.normalize.or(normalize).unwrap_or(true),
             truncate: self.truncate,
         })
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use dino_kernels::Compute;
 use dino_models::ModelError;
 use dino_models::arch::{Loader, LoaderOptions, Registry};
-use dino_models::encoder::{Encoder, build_encoder};
+use dino_models::encoder::{Encoder, Pooling, build_encoder};
 use dino_models::format::{Metadata, ModelFile, Value as MetadataValue};
 use dino_models::tokenizer::{EncodeOptions, Tokenizer, VocabularyTokenizer};
 use ndarray::{Array2, s};
@@ -64,6 +64,10 @@ fn open(name: &str) -> ModelFile {
     ModelFile::open(path(&format!("{name}.gguf"))).unwrap()
 }
 
+fn open_folder(name: &str) -> ModelFile {
+    Registry::default().open(path(name)).unwrap()
+}
+
 fn normalised_error(found: &Array2<f32>, expected: &Array2<f32>) -> f64 {
     let square = |x: f32| f64::from(x) * f64::from(x);
     let error: f64 = found.iter().zip(expected).map(|(f, e)| square(f - e)).sum();
@@ -73,19 +77,105 @@ fn normalised_error(found: &Array2<f32>, expected: &Array2<f32>) -> f64 {
 #[test]
 fn features_are_those_of_transformers() {
     for reference in references() {
-        let (file, compute) = (open(&reference.name), Compute::new(2).unwrap());
-        let encoder = load(&file, &compute, true).unwrap();
+        let (name, compute) = (&reference.name, Compute::new(2).unwrap());
         let texts: Vec<&[u32]> = reference.texts.iter().map(|(_, ids)| &ids[..]).collect();
-        let found = encoder.encode(&compute, &texts).unwrap();
-        let error = normalised_error(&found, &reference.features);
-        println!("{}: {error:.1e}", reference.name);
-        assert!(error < 1e-10, "{}: {error:.1e}", reference.name);
-        // Rounded to 8 bits on the way, features are still close.
-        let rounded = load(&file, &compute, false).unwrap();
-        let found = rounded.encode(&compute, &texts).unwrap();
-        let error = normalised_error(&found, &reference.features);
-        assert!(error < 1e-3, "{}: {error:.1e}", reference.name);
+        let found = [open(name), open_folder(name)].map(|file| {
+            let encoder = load(&file, &compute, true).unwrap();
+            let found = encoder.encode(&compute, &texts).unwrap();
+            let error = normalised_error(&found, &reference.features);
+            println!("{name}: {error:.1e}");
+            assert!(error < 1e-10, "{name}: {error:.1e}");
+            // Rounded to 8 bits on the way, features are still close.
+            let rounded = load(&file, &compute, false).unwrap();
+            let rounded = rounded.encode(&compute, &texts).unwrap();
+            let error = normalised_error(&rounded, &reference.features);
+            assert!(error < 1e-3, "{name}: {error:.1e}");
+            (found, rounded)
+        });
+        assert_eq!(found[0], found[1], "{name}");
     }
+}
+
+#[test]
+fn folders_say_how_vectors_are_made() {
+    let compute = Compute::new(1).unwrap();
+    for reference in references() {
+        let name = &reference.name;
+        let [file, folder] = [open(name), open_folder(name)].map(|file| {
+            let encoder = load(&file, &compute, false).unwrap();
+            encoder.config().clone()
+        });
+        assert!(file.pooling.is_some() && file.pooling == folder.pooling);
+        assert_eq!((file.normalize, file.context_length), (None, 64));
+        assert_eq!(folder.normalize, Some(name != "bert"));
+        assert_eq!(folder.context_length, 48);
+    }
+}
+
+/// The folder of `bert` with one file changed.
+fn changed_folder(file: &str, content: &str) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let files = [
+        "config.json",
+        "model.safetensors",
+        "modules.json",
+        "sentence_bert_config.json",
+        "1_Pooling/config.json",
+    ];
+    std::fs::create_dir(copy.path().join("1_Pooling")).unwrap();
+    for name in files {
+        std::fs::copy(path("bert").join(name), copy.path().join(name)).unwrap();
+    }
+    std::fs::write(copy.path().join(file), content).unwrap();
+    copy
+}
+
+#[test]
+fn modules_that_do_something_else_are_refused() {
+    let kinds = |list: &str| format!(r#"[{{"type": "a.Transformer", "path": ""}}, {list}]"#);
+    let pooling = r#"{"type": "a.Pooling", "path": "1_Pooling"}"#;
+    let outside = r#"{"type": "a.Pooling", "path": "../bert"}"#;
+    let dense = format!(r#"{pooling}, {{"type": "a.Dense", "path": "2_Dense"}}"#);
+    let (dense, outside) = (kinds(&dense), kinds(outside));
+    for (file, content, named) in [
+        ("modules.json", dense.as_str(), "Dense"),
+        ("modules.json", &outside, "../bert"),
+        ("modules.json", "[]", "modules.json"),
+        ("modules.json", "{", "modules.json"),
+        (
+            "1_Pooling/config.json",
+            r#"{"pooling_mode_max_tokens": true}"#,
+            "pooling_mode_max_tokens",
+        ),
+        (
+            "1_Pooling/config.json",
+            r#"{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": true}"#,
+            "pooling_mode_mean_tokens",
+        ),
+        ("1_Pooling/config.json", "{}", "pooling_mode"),
+        (
+            "sentence_bert_config.json",
+            r#"{"do_lower_case": true}"#,
+            "do_lower_case",
+        ),
+        (
+            "config_sentence_transformers.json",
+            r#"{"default_prompt_name": "query"}"#,
+            "default_prompt_name",
+        ),
+    ] {
+        let folder = changed_folder(file, content);
+        let message = match Registry::default().open(folder.path()) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        assert!(message.contains(named), "{content}: {message}");
+    }
+    // Newer versions of the library write one word.
+    let folder = changed_folder("1_Pooling/config.json", r#"{"pooling_mode": "lasttoken"}"#);
+    let file = Registry::default().open(folder.path()).unwrap();
+    let encoder = load(&file, &Compute::new(1).unwrap(), false).unwrap();
+    assert_eq!(encoder.config().pooling, Some(Pooling::Last));
 }
 
 #[test]

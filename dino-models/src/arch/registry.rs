@@ -1,7 +1,7 @@
 //! The architectures that a loader knows.
 
 use super::{self as arch, Architecture, HuggingFace, Loader, Spec, hugging_face};
-use crate::encoder::ENCODERS;
+use crate::encoder::{self, ENCODERS};
 use crate::format::{Folder, Metadata, ModelFile};
 use crate::{CausalLm, ModelError};
 use std::path::Path;
@@ -75,7 +75,7 @@ impl Registry {
     }
 
     /// Opens a model file of any format: GGUF, the first part of a split one, or a Hugging Face folder (the folder itself
-    /// or a file in it) of an architecture that is known here.
+    /// or a file in it) of an architecture that is known here, or of an encoder.
     ///
     /// # Errors
     /// As those of [`ModelFile::open`]; [`ModelError::UnknownArchitecture`] for a folder of another architecture;
@@ -93,15 +93,32 @@ impl Registry {
         for architecture in self.architectures.iter().rev() {
             for description in architecture.hugging_face() {
                 if description.model_types().contains(&found.as_str()) {
-                    return hugging_face::translate(&mut folder, &**architecture, &description);
+                    let name = architecture.names().first().copied().unwrap_or_default();
+                    return hugging_face::translate(&mut folder, name, &description);
                 }
+            }
+        }
+        for description in encoder::hugging_face() {
+            if description.model_types().contains(&found.as_str()) {
+                let mut file = hugging_face::translate(&mut folder, "", &description)?;
+                encoder::read_modules(&folder.path, &mut file.metadata)?;
+                return Ok(file);
             }
         }
         Err(ModelError::UnknownArchitecture {
             file: folder.config.file().to_owned(),
             found,
-            known: self.model_types(),
+            known: self.folder_types(),
         })
+    }
+
+    /// The `model_type`s of all folders that can be opened: of decoders, then of encoders.
+    fn folder_types(&self) -> Vec<String> {
+        let encoders = encoder::hugging_face();
+        let encoders = encoders.iter().flat_map(|known| known.model_types());
+        let mut types = self.model_types();
+        types.extend(encoders.map(|&name| name.to_owned()));
+        types
     }
 
     /// What Hugging Face folders of models of this architecture look like; empty if it is unknown or comes in GGUF files

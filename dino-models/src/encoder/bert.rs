@@ -3,6 +3,7 @@
 //! Devlin et al., arXiv:1810.04805; RoBERTa: arXiv:1907.11692; Nomic Embed: arXiv:2402.01613. References: `BertModel`,
 //! `RobertaModel`, `XLMRobertaModel` and `NomicBertModel` of `transformers`.
 
+use super::modules::{MAX_TOKENS, NORMALIZE};
 use super::{EncoderConfig, Pooling};
 use crate::ModelError;
 use crate::arch::{Bias, Linear, Loader, Norm, RopePairing, RopeSpec, check, size};
@@ -151,13 +152,16 @@ impl Bert {
         let layers = (0..spec.layers).map(|index| Layer::load(&spec, loader, index));
         let layers = layers.collect::<Result<_, _>>()?;
         let rope = spec.rope.as_ref();
+        let metadata = loader.metadata();
+        let cut = metadata.maybe(MAX_TOKENS)?.unwrap_or(usize::MAX);
         Ok(Self {
             config: EncoderConfig {
                 vocabulary,
-                context_length: spec.context_length,
+                context_length: spec.context_length.min(cut),
                 hidden: spec.hidden,
                 layers: spec.layers,
                 pooling: spec.pooling,
+                normalize: metadata.maybe(NORMALIZE)?,
                 parameters: loader.weights().infos().map(|info| info.values()).sum(),
             },
             precise: loader.precise(),

@@ -10,7 +10,8 @@ use ndarray::Array2;
 pub struct EncoderConfig {
     /// Tokens in the vocabulary.
     pub vocabulary: usize,
-    /// Tokens that a text may have.
+    /// Tokens that a text may have: as many as there are positions, or fewer where the file says that texts are cut
+    /// before.
     pub context_length: usize,
     /// Features of a token.
     pub hidden: usize,
@@ -18,6 +19,8 @@ pub struct EncoderConfig {
     pub layers: usize,
     /// How the features of a text are made from those of its tokens, if the file says.
     pub pooling: Option<Pooling>,
+    /// Whether vectors are to be made as long as 1, if the file says.
+    pub normalize: Option<bool>,
     /// Weights.
     pub parameters: usize,
 }

@@ -1,15 +1,20 @@
 //! Encoders: models that read a whole text at once and give each token features.
 //!
 //! An [`Encoder`] is to them what a [`CausalLm`](crate::CausalLm) is to language models; it has no cache, for nothing is
-//! continued. [`build_encoder`] builds the one that a file describes: BERT and its kin, which `bert` holds.
+//! continued. [`build_encoder`] builds the one that a file describes: BERT and its kin, which `bert` holds. `folder` and
+//! `modules` read the folders that Hugging Face and sentence-transformers keep them in.
 
 mod bert;
 mod contract;
+mod folder;
 mod forward;
+mod modules;
 mod pooling;
 
 pub use bert::{Bert, BertSpec};
 pub use contract::{Encoder, EncoderConfig};
+pub(crate) use folder::hugging_face;
+pub(crate) use modules::read as read_modules;
 pub use pooling::{Pool, Pooling};
 
 use crate::ModelError;

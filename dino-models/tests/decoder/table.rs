@@ -36,6 +36,19 @@ fn page() -> String {
         "\nKnown are: {}.\n",
         Registry::default().names().join(", ")
     );
+    page.push_str(ENCODERS);
+    for entry in index("../tiny_encoders") {
+        let text = |key: &str| entry[key].as_str().unwrap_or_default();
+        let folder = path(&format!("../tiny_encoders/{}", text("name")));
+        let _ = writeln!(
+            page,
+            "| `{}` | `{}` | {} | yes | {} |",
+            text("name"),
+            text("class"),
+            text("pooling"),
+            yes(folder.join("config.json").is_file())
+        );
+    }
     page
 }
 
@@ -52,6 +65,17 @@ that is lost or of another shape, and a key that is renamed, give an error that 
 
 | architecture | checked with | reference | GGUF | folder | greedy |
 |---|---|---|---|---|---|
+";
+
+const ENCODERS: &str = "
+## Encoders
+
+Tiny random ones (`tools/tiny_encoders.py`); `Embedder` reads them. The features of all tokens of several texts are compared
+in f32, with a normalised squared error of at most 1e-10; a folder gives those of its GGUF file to the bit. Folders say by
+`modules.json` and the files that it names how vectors are pooled, whether they are normalised, and where texts are cut.
+
+| encoder | reference | pooling | GGUF | folder |
+|---|---|---|---|---|
 ";
 
 /// The rows of the models that the index of `folder` lists.
@@ -85,7 +109,6 @@ fn index(folder: &str) -> Vec<Value> {
 
 /// `model` is the path of the folder, which a GGUF file lies beside.
 fn row([architecture, about, class]: [&str; 3], model: impl AsRef<Path>, tokens: usize) -> String {
-    let yes = |there: bool| if there { "yes" } else { "" };
     let folder = yes(model.as_ref().join("config.json").is_file());
     let tokens = if tokens > 0 {
         tokens.to_string()
@@ -93,4 +116,8 @@ fn row([architecture, about, class]: [&str; 3], model: impl AsRef<Path>, tokens:
         String::new()
     };
     format!("| `{architecture}` | {about} | `{class}` | yes | {folder} | {tokens} |\n")
+}
+
+fn yes(there: bool) -> &'static str {
+    if there { "yes" } else { "" }
 }

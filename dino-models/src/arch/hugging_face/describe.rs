@@ -112,7 +112,7 @@ impl HuggingFace {
             .key("max_position_embeddings", "context_length")
             .key("rms_norm_eps", "attention.layer_norm_rms_epsilon")
             .only("hidden_act", &["silu", "swish"])
-            .then(rope::read)
+            .rotary()
             .then(windows::read)
             .tied(false)
             .tensor("model.embed_tokens", "token_embd")
@@ -132,6 +132,12 @@ impl HuggingFace {
             .tensor("model.layers.{}.mlp.down_proj", "blk.{}.ffn_down")
             .ignore("model.layers.{}.self_attn.rotary_emb.inv_freq")
             .base("model.")
+    }
+
+    /// Rotary embedding with its scaling, as configurations of `transformers` 4 and 5 describe it.
+    #[must_use]
+    pub fn rotary(self) -> Self {
+        self.then(rope::read)
     }
 
     /// Layer norms, whose epsilon is `key`, instead of RMS norms.

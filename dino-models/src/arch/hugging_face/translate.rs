@@ -4,7 +4,6 @@ use super::describe::{HuggingFace, Key};
 use super::inert::INERT;
 use super::tensors;
 use crate::ModelError;
-use crate::arch::Architecture;
 use crate::arch::spec::layer_count;
 use crate::format::{Folder, FormatError, FromValue, Metadata, ModelFile, Value, Weights};
 use crate::tokenizer::read_folder;
@@ -190,21 +189,15 @@ impl Translation<'_> {
     }
 }
 
-/// The model that `folder` holds, as `description` of `architecture` has it.
+/// The model that `folder` holds, as `description` has it, of the architecture `name`.
 pub(in crate::arch) fn translate(
     folder: &mut Folder,
-    architecture: &dyn Architecture,
+    name: &str,
     description: &HuggingFace,
 ) -> Result<ModelFile, ModelError> {
     let mut metadata = Metadata::new(folder.config.file());
-    let name = description
-        .architecture
-        .or_else(|| architecture.names().first().copied());
-    metadata.insert_from(
-        "model_type",
-        "general.architecture",
-        name.unwrap_or_default(),
-    );
+    let name = description.architecture.unwrap_or(name);
+    metadata.insert_from("model_type", "general.architecture", name);
     set_defaults(&mut folder.config, description);
     let mut translation = Translation {
         config: FolderConfig {

@@ -238,6 +238,7 @@ ARCHITECTURES = [
     Architecture("qwen2", "biases of queries, keys and values", TIED),
     Architecture("qwen2-yarn", "yarn: a context of 16 stretched by 4", {"rope_parameters": YARN}, yarn_keys, arch="qwen2"),
     Architecture("qwen3", "normalised heads, wider than the hidden size holds", TIED | {"head_dim": 12}, head_dim_keys),
+    Architecture("llama", "the plain one", {}, rotary_keys, permuted),
     Architecture("mistral", "a llama with a window of 8 in all layers", {"sliding_window": 8}, mistral_keys, permuted,
                  arch="llama"),
     Architecture("llama-dynamic", "a context of 16 stretched to the 24 that are asked for",

@@ -23,6 +23,7 @@ impl Architecture for CommandR {
 
     fn hugging_face(&self) -> Vec<HuggingFace> {
         let cohere = family(&["cohere"], &["CohereForCausalLM"])
+            .rope_theta(500_000.0)
             // Whether there are such norms is seen by their weights.
             .inert("use_qk_norm")
             .tensor("model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm")

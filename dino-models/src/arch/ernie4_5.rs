@@ -27,6 +27,7 @@ impl Architecture for Ernie45 {
             "ffn_down",
         ];
         let ernie = HuggingFace::decoder(&["ernie4_5"], &["Ernie4_5ForCausalLM"])
+            .rope_theta(500_000.0)
             .tied(true)
             .biases("use_bias", false, BIASED);
         vec![ernie]

@@ -54,7 +54,8 @@ impl Architecture for Gemma2 {
 
     fn hugging_face(&self) -> Vec<HuggingFace> {
         let gemma2 = family(&["gemma2"], &["Gemma2ForCausalLM"])
-            .optional("attn_logit_softcapping", "attn_logit_softcapping")
+            .key("attn_logit_softcapping", "attn_logit_softcapping")
+            .key("final_logit_softcapping", "final_logit_softcapping")
             .windows(Windows::AllButEvery(2))
             .then(|translation| check_scale(translation, LAYERS_OF_GEMMA2_27B));
         vec![gemma2]
@@ -79,6 +80,7 @@ impl Architecture for Gemma3 {
         let gemma3 = |types: &[&'static str], classes: &[&'static str]| {
             family(types, classes)
                 .windows(Windows::AllButEvery(6))
+                .rope_theta(1_000_000.0)
                 .tensor("model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm")
                 .tensor("model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm")
                 .then(|translation| check_scale(translation, LAYERS_OF_GEMMA3_27B))
@@ -151,7 +153,6 @@ fn text_part(model: HuggingFace) -> HuggingFace {
         .default("rms_norm_eps", 1e-6)
         .default("query_pre_attn_scalar", 256_u64)
         .default("max_position_embeddings", 131_072_u64)
-        .default("rope_theta", 1_000_000.0)
         .default("rope_local_base_freq", 10_000.0)
         .prefix("language_model.model.", "model.")
         .prefix("language_model.lm_head.", "lm_head.")

@@ -18,6 +18,7 @@ impl Architecture for Glm4 {
 
     fn hugging_face(&self) -> Vec<HuggingFace> {
         let glm4 = HuggingFace::decoder(&["glm4"], &["Glm4ForCausalLM"])
+            .rotated_part(0.5)
             .biases("attention_bias", false, &["attn_q", "attn_k", "attn_v"])
             .tensor(
                 "model.layers.{}.post_self_attn_layernorm",

@@ -18,6 +18,7 @@ impl Architecture for GptNeoX {
 
     fn hugging_face(&self) -> Vec<HuggingFace> {
         let gpt_neox = HuggingFace::decoder(&["gpt_neox"], &["GPTNeoXForCausalLM"])
+            .rotated_part(0.25)
             .layer_norms("layer_norm_eps")
             .activation("hidden_act", &["gelu"])
             .optional("use_parallel_residual", "use_parallel_residual")

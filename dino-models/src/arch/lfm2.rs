@@ -61,6 +61,7 @@ fn family(model_types: &[&'static str], classes: &[&'static str]) -> HuggingFace
         .key("norm_eps", "attention.layer_norm_rms_epsilon")
         .key("conv_L_cache", "shortconv.l_cache")
         .only("conv_bias", &[false])
+        .rope_theta(1_000_000.0)
         .recurrent(&["conv"])
         .then(kv_heads)
         .tied(true)

@@ -29,6 +29,7 @@ impl Architecture for Llama {
         let mistral =
             HuggingFace::decoder(&["mistral"], &["MistralForCausalLM"]).windows(Windows::All);
         let mixtral = HuggingFace::decoder(&["mixtral"], &["MixtralForCausalLM"])
+            .rope_theta(1_000_000.0)
             .windows(Windows::All)
             .key("num_local_experts", "expert_count")
             .key("num_experts_per_tok", "expert_used_count")

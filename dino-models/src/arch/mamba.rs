@@ -91,8 +91,7 @@ fn state_spaces(metadata: &Metadata, mixer: Mixer) -> Result<Spec, ModelError> {
 /// Folders of all.
 fn family(model_type: &[&'static str], class: &[&'static str]) -> HuggingFace {
     // How weights are drawn before training, and how `transformers` computes.
-    const UNUSED: [&str; 15] = [
-        "rescale_prenorm_residual",
+    const UNUSED: [&str; 14] = [
         "residual_in_fp32",
         "fused_add_norm",
         "time_step_floor",
@@ -119,9 +118,10 @@ fn family(model_type: &[&'static str], class: &[&'static str]) -> HuggingFace {
         .only("hidden_act", &["silu", "swish"])
         .only("use_bias", &[false])
         .only("use_conv_bias", &[true])
+        .only("rescale_prenorm_residual", &[false])
         .then(sizes)
-        .tensor("backbone.embeddings", "token_embd")
         .tensor("backbone.embedding", "token_embd")
+        .tensor("backbone.embeddings", "token_embd")
         .tensor("backbone.norm_f", "output_norm")
         .tensor("lm_head", "output")
         .tensor("backbone.layers.{}.norm", "blk.{}.attn_norm")
@@ -191,7 +191,10 @@ fn heads(translation: &mut Translation<'_>) -> Result<(), ModelError> {
 
 /// A vector as a matrix of one column.
 fn column(_: &Metadata, shape: &[usize]) -> Vec<usize> {
-    [shape, &[1]].concat()
+    match shape {
+        [len] => vec![*len, 1],
+        _ => Vec::new(),
+    }
 }
 
 /// A vector as one row for each group.
@@ -203,7 +206,7 @@ fn groups(metadata: &Metadata, shape: &[usize]) -> Vec<usize> {
         (Ok(groups), &[len]) if groups > 0 && len.is_multiple_of(groups) => {
             vec![groups, len / groups]
         }
-        // The loader says what is wrong with it.
-        _ => shape.to_vec(),
+        // No shape fits then, and the error names the tensor.
+        _ => Vec::new(),
     }
 }

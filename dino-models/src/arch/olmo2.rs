@@ -37,7 +37,9 @@ impl Architecture for Olmo2 {
                     "blk.{}.post_ffw_norm",
                 )
         };
-        let olmo3 = family("olmo3", "Olmo3ForCausalLM").windows(Windows::AllButEvery(4));
+        let olmo3 = family("olmo3", "Olmo3ForCausalLM")
+            .rope_theta(500_000.0)
+            .windows(Windows::AllButEvery(4));
         vec![family("olmo2", "Olmo2ForCausalLM"), olmo3]
     }
 

@@ -21,6 +21,7 @@ impl Architecture for Phi2 {
 
     fn hugging_face(&self) -> Vec<HuggingFace> {
         let phi = HuggingFace::decoder(&["phi"], &["PhiForCausalLM"])
+            .rotated_part(0.5)
             .layer_norms("layer_norm_eps")
             .activation("hidden_act", &["gelu_new"])
             .only("qk_layernorm", &[false])

@@ -22,6 +22,7 @@ impl Architecture for Phi3 {
             .tensor("model.layers.{}.self_attn.qkv_proj", "blk.{}.attn_qkv")
             .tensor("model.layers.{}.mlp.gate_up_proj", "blk.{}.ffn_up")
             // What longrope's factors were chosen for; nothing else uses it.
+            .default("original_max_position_embeddings", 4096_u64)
             .inert("original_max_position_embeddings");
         vec![phi3]
     }

@@ -40,6 +40,7 @@ impl Architecture for Qwen3Moe {
     fn hugging_face(&self) -> Vec<HuggingFace> {
         let qwen3_moe = family(&["qwen3_moe"], &["Qwen3MoeForCausalLM"])
             .experts()
+            .default("norm_topk_prob", false)
             .then(no_dense_layers)
             .key("moe_intermediate_size", "expert_feed_forward_length");
         vec![qwen3_moe]

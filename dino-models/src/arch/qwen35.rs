@@ -143,6 +143,7 @@ fn family(model_types: &[&'static str], classes: &[&'static str]) -> HuggingFace
         .key("linear_conv_kernel_dim", "ssm.conv_kernel")
         .optional("full_attention_interval", "full_attention_interval")
         .only("attention_bias", &[false])
+        .rotated_part(0.25)
         .recurrent(&["linear_attention"])
         .then(sizes)
         .then(recurrent_layers)
@@ -217,19 +218,13 @@ fn with_shared_expert(model: HuggingFace) -> HuggingFace {
         })
 }
 
-/// What is told by two keys, and the rotated part of a head, which is a quarter where nothing else is said.
+/// What is told by two keys.
 fn sizes(translation: &mut Translation<'_>) -> Result<(), ModelError> {
     let config = translation.config;
     let key = "linear_value_head_dim";
     let heads: usize = config.get("linear_num_value_heads")?;
     let inner = heads.saturating_mul(config.get(key)?);
-    translation.set_from(key, "ssm.inner_size", inner)?;
-    let scoped = translation.metadata().scoped()?;
-    if scoped.value("rope.dimension_count").is_none() {
-        let size: usize = config.get("head_dim")?;
-        translation.set_from("head_dim", "rope.dimension_count", size / 4)?;
-    }
-    Ok(())
+    translation.set_from(key, "ssm.inner_size", inner)
 }
 
 fn recurrent_layers(translation: &mut Translation<'_>) -> Result<(), ModelError> {

@@ -115,7 +115,7 @@ impl Registry {
     /// The `model_type`s of all folders that can be opened: of decoders, then of encoders.
     fn folder_types(&self) -> Vec<String> {
         let encoders = encoder::hugging_face();
-        let encoders = encoders.iter().flat_map(|known| known.model_types());
+        let encoders = encoders.iter().flat_map(HuggingFace::model_types);
         let mut types = self.model_types();
         types.extend(encoders.map(|&name| name.to_owned()));
         types

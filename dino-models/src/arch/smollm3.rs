@@ -19,6 +19,7 @@ impl Architecture for SmolLm3 {
 
     fn hugging_face(&self) -> Vec<HuggingFace> {
         let smollm3 = HuggingFace::decoder(&["smollm3"], &["SmolLM3ForCausalLM"])
+            .rope_theta(2_000_000.0)
             .tied(true)
             .only("use_sliding_window", &[false])
             .only("no_rope_layer_interval", &[4_u64])

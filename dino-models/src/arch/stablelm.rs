@@ -18,6 +18,7 @@ impl Architecture for StableLm {
 
     fn hugging_face(&self) -> Vec<HuggingFace> {
         let stablelm = HuggingFace::decoder(&["stablelm"], &["StableLmForCausalLM"])
+            .rotated_part(0.25)
             .layer_norms("layer_norm_eps")
             .optional("use_parallel_residual", "use_parallel_residual")
             .biases("use_qkv_bias", false, &["attn_q", "attn_k", "attn_v"])

@@ -41,13 +41,14 @@ pub(crate) struct Origins(pub(crate) Vec<(String, String)>);
 impl Origins {
     /// The file's name for the tensor `name`.
     pub(crate) fn of(&self, name: &str) -> Option<String> {
-        let look_up = |name: &str| {
-            let (wanted, numbers) = pattern(name)?;
-            let (_, theirs) = self.0.iter().find(|(ours, _)| *ours == wanted)?;
-            Some(fill(theirs, &numbers))
-        };
-        let (stem, end) = stem(name);
-        look_up(name).or_else(|| Some(look_up(stem)? + end))
+        let (whole, numbers) = pattern(name)?;
+        let (before, end) = stem(&whole);
+        // The first rule counts, be it of the whole name or of its stem.
+        self.0.iter().find_map(|(ours, theirs)| match ours {
+            ours if *ours == whole => Some(fill(theirs, &numbers)),
+            ours if ours == before => Some(fill(theirs, &numbers) + end),
+            _ => None,
+        })
     }
 }
 

@@ -24,9 +24,19 @@ struct Reference {
     greedy: Vec<u32>,
 }
 
-/// The model of a GGUF file.
-fn load(name: &str, context: Option<usize>) -> Box<dyn CausalLm> {
-    build_for(&open(&format!("{FOLDER}/{name}.gguf")), true, context).unwrap()
+/// The model in each of its formats.
+fn formats(reference: &Reference) -> impl Iterator<Item = (String, Box<dyn CausalLm>)> {
+    let name = &reference.name;
+    let mut formats = vec![format!("{FOLDER}/{name}.gguf")];
+    let folder = format!("{FOLDER}/{name}");
+    if path(&folder).is_dir() {
+        formats.push(folder);
+    }
+    let context = reference.context;
+    formats.into_iter().map(move |name| {
+        let model = build_for(&open(&name), true, context).unwrap();
+        (name, model)
+    })
 }
 
 fn references() -> Vec<Reference> {
@@ -67,47 +77,50 @@ fn normalised_error(found: ArrayView2<'_, f32>, expected: ArrayView2<'_, f32>) -
 #[test]
 fn logits_are_those_of_transformers() {
     for reference in references() {
-        let Reference {
-            name,
-            tokens,
-            context,
-            logits: expected,
-            ..
-        } = reference;
-        let mut runner = Runner::with(load(&name, context), 2);
-        // Registers sum in several places at once, plain code one term after the other: its roundings add up to more
-        // (measured for qwen3next, whose delta rule goes through all positions: 2.3e-11, and 1.1e-11 in registers).
-        let bound = match runner.compute.kernels.isa() {
-            dino_kernels::Isa::Scalar => 1e-10,
-            _ => 3e-11,
-        };
-        for chunk in [tokens.len(), 7, 1] {
-            let sequence = runner.cache.add();
-            let found = runner.chunks(sequence, &tokens, chunk);
-            let error = normalised_error(found.view(), expected.view());
-            println!("{name}, chunks of {chunk}: {error:.1e}");
-            assert!(error <= bound, "{name}, chunks of {chunk}: {error:.1e}");
+        for (name, model) in formats(&reference) {
+            compare_logits(&name, &reference, Runner::with(model, 2));
         }
+    }
+}
+
+fn compare_logits(name: &str, reference: &Reference, mut runner: Runner) {
+    let (tokens, expected) = (&reference.tokens, &reference.logits);
+    // Registers sum in several places at once, plain code one term after the other: its roundings add up to more
+    // (measured for qwen3next, whose delta rule goes through all positions: 2.3e-11, and 1.1e-11 in registers).
+    let bound = match runner.compute.kernels.isa() {
+        dino_kernels::Isa::Scalar => 1e-10,
+        _ => 3e-11,
+    };
+    for chunk in [tokens.len(), 7, 1] {
+        let sequence = runner.cache.add();
+        let found = runner.chunks(sequence, tokens, chunk);
+        let error = normalised_error(found.view(), expected.view());
+        println!("{name}, chunks of {chunk}: {error:.1e}");
+        assert!(error <= bound, "{name}, chunks of {chunk}: {error:.1e}");
     }
 }
 
 #[test]
 fn greedy_tokens_are_those_of_transformers() {
     for reference in references() {
-        let name = &reference.name;
-        let mut runner = Runner::with(load(name, reference.context), 2);
-        let sequence = runner.cache.add();
-        let (mut next, mut found) = (reference.tokens, Vec::new());
-        while found.len() < reference.greedy.len() {
-            let logits = runner.chunks(sequence, &next, next.len());
-            let last = logits.rows().into_iter().next_back().unwrap();
-            let best = last.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let token = last.iter().position(|&logit| logit == best).unwrap();
-            next = vec![token as u32];
-            found.push(token as u32);
+        for (name, model) in formats(&reference) {
+            compare_greedy(&name, &reference, Runner::with(model, 2));
         }
-        assert_eq!(found, reference.greedy, "{name}");
     }
+}
+
+fn compare_greedy(name: &str, reference: &Reference, mut runner: Runner) {
+    let sequence = runner.cache.add();
+    let (mut next, mut found) = (reference.tokens.clone(), Vec::new());
+    while found.len() < reference.greedy.len() {
+        let logits = runner.chunks(sequence, &next, next.len());
+        let last = logits.rows().into_iter().next_back().unwrap();
+        let best = last.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let token = last.iter().position(|&logit| logit == best).unwrap();
+        next = vec![token as u32];
+        found.push(token as u32);
+    }
+    assert_eq!(found, reference.greedy, "{name}");
 }
 
 /// Old converters joined what is three tensors now, and some keep a vector as a matrix of one row.

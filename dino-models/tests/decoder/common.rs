@@ -27,13 +27,21 @@ pub(crate) fn build_for(
     precise: bool,
     context_length: Option<usize>,
 ) -> Result<Box<dyn CausalLm>, ModelError> {
-    let compute = Compute::new(2).unwrap();
+    build_with(file, &Compute::new(2).unwrap(), precise, context_length)
+}
+
+pub(crate) fn build_with(
+    file: &ModelFile,
+    compute: &Compute,
+    precise: bool,
+    context_length: Option<usize>,
+) -> Result<Box<dyn CausalLm>, ModelError> {
     let options = LoaderOptions {
         precise,
         context_length,
         ..LoaderOptions::default()
     };
-    Registry::default().build(&mut Loader::new(file, &compute, options))
+    Registry::default().build(&mut Loader::new(file, compute, options))
 }
 
 /// A model with a cache of its own.

@@ -6,4 +6,5 @@ mod consistency;
 mod folders;
 mod int8;
 mod refusals;
+mod sweep;
 mod table;

@@ -61,7 +61,9 @@ Each row is a tiny random model that `transformers` built from a configuration o
 (`tools/tiny_architectures.py`, `tools/tiny_models.py`). For each of its formats the tests compare, in f32, the logits of
 all positions of a prompt that is longer than any window: at once, in pieces and step by step, with a normalised squared
 error of at most 1e-9 (measured: 1e-14 to 1e-11). Where a continuation is stored, 64 greedy tokens are equal. A tensor
-that is lost or of another shape, and a key that is renamed, give an error that names what is wrong.
+that is lost, renamed or of another shape gives an error that names it, in both formats; so does a key of a file that is
+renamed. Each key of each `config.json` is also left out and set to other values (`tools/tiny_sweep.py`, 2,300 changes): the
+logits are then those of `transformers` with the same change, or there is an error that says where.
 
 | architecture | checked with | reference | GGUF | folder | greedy |
 |---|---|---|---|---|---|

@@ -34,6 +34,8 @@ pub struct HuggingFace {
     pub(super) keys: IndexMap<&'static str, Key>,
     pub(super) hooks: Vec<Hook>,
     pub(super) windows: Windows,
+    /// The base of rotation, and the rotated part of a head, where the configuration does not say.
+    pub(super) rotation: (f64, Option<f64>),
     /// The `layer_types` that are no attention.
     pub(super) recurrent: &'static [&'static str],
     pub(super) tied: Option<bool>,
@@ -85,6 +87,7 @@ impl HuggingFace {
             keys: IndexMap::new(),
             hooks: Vec::new(),
             windows: Windows::None,
+            rotation: (10_000.0, None),
             recurrent: &[],
             tied: None,
             biases: IndexMap::new(),
@@ -138,6 +141,20 @@ impl HuggingFace {
     #[must_use]
     pub fn rotary(self) -> Self {
         self.then(rope::read)
+    }
+
+    /// The base of the rotation where the configuration does not say; 10,000 without this.
+    #[must_use]
+    pub fn rope_theta(mut self, base: f64) -> Self {
+        self.rotation.0 = base;
+        self
+    }
+
+    /// The part of each head that is rotated where the configuration does not say; all of it without this.
+    #[must_use]
+    pub fn rotated_part(mut self, part: f64) -> Self {
+        self.rotation.1 = Some(part);
+        self
     }
 
     /// Layer norms, whose epsilon is `key`, instead of RMS norms.

@@ -19,10 +19,14 @@ struct Place {
 /// `longrope` the tensors that GGUF keeps for them.
 pub(super) fn read(translation: &mut Translation<'_>) -> Result<(), ModelError> {
     let global = find(translation, "full_attention");
-    if let Some(base) = lookup(translation, &global, "rope_theta")? {
-        translation.set_from(&base.0, "rope.freq_base", base.1)?;
-    }
-    if let Some((key, part)) = lookup(translation, &global, "partial_rotary_factor")? {
+    let (own_base, own_part) = translation.description.rotation;
+    let missing = |key: &str| format!("{}{key}", global.object);
+    let base = lookup(translation, &global, "rope_theta")?;
+    let (key, base) = base.unwrap_or_else(|| (missing("rope_theta"), own_base));
+    translation.set_from(&key, "rope.freq_base", base)?;
+    let part = lookup(translation, &global, "partial_rotary_factor")?;
+    let own_part = own_part.map(|part| (missing("partial_rotary_factor"), part));
+    if let Some((key, part)) = part.or(own_part) {
         let size = head_dim(translation)?;
         // As Python truncates.
         let dim = (size as f64 * part) as usize;
@@ -145,7 +149,11 @@ fn numbers(translation: &mut Translation<'_>, place: &Place) -> Result<(), Model
         translation.set_from(&truncate, "rope.scaling.yarn_truncate", value)?;
     }
     let original = "original_max_position_embeddings";
-    if let Some((key, value)) = lookup(translation, place, original)? {
+    let inside = lookup(translation, place, original)?;
+    // Of two the one beside the object counts.
+    let beside = translation.config.maybe::<f64>(original)?;
+    let beside = beside.map(|value| (original.to_owned(), value));
+    if let Some((key, value)) = beside.or(inside) {
         let ours = "rope.scaling.original_context_length";
         translation.set_from(&key, ours, value as u64)?;
     }

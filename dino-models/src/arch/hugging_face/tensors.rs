@@ -8,6 +8,7 @@ use crate::format::{
     row_axis, stem,
 };
 use dino_core::Tensor;
+use hashbrown::HashSet;
 use indexmap::IndexMap;
 
 const EMBEDDING: &str = "token_embd";
@@ -27,7 +28,7 @@ pub(super) fn translate(
     translation: &Translation<'_>,
     weights: &mut Weights,
 ) -> Result<(), ModelError> {
-    weights.set_origins(origins(translation));
+    weights.set_origins(origins(folder, translation.description));
     let gathered = gather(folder, translation)?;
     for (name, gathered) in gathered {
         add(&name, gathered, translation, weights)?;
@@ -36,11 +37,39 @@ pub(super) fn translate(
     check_biases(translation, weights)
 }
 
-/// What errors call the tensors.
-fn origins(translation: &Translation<'_>) -> Origins {
-    let rules = translation.description.tensors.iter();
-    let pairs = rules.flat_map(|(theirs, targets)| {
-        let pair = |target: &Target| (target.name.to_owned(), (*theirs).to_owned());
+/// What errors call the tensors. Of several names the one that the folder uses counts.
+fn origins(folder: &Folder, description: &HuggingFace) -> Origins {
+    let names = || folder.tensors.keys().map(String::as_str);
+    let used: HashSet<String> = description
+        .prefixed(names())
+        .iter()
+        .filter_map(|name| Some(pattern(name)?.0))
+        .collect();
+    let is_used = |theirs: &str| {
+        used.contains(theirs)
+            || [".weight", ".bias"]
+                .iter()
+                .any(|end| used.contains(&(theirs.to_owned() + end)))
+    };
+    let renamed = prefixes(description, |start| {
+        names().any(|name| name.starts_with(start))
+    });
+    // With a dot behind it, so that a start may be the whole name.
+    let told = |theirs: &str| {
+        let name = renamed.iter().find_map(|(start, ours)| {
+            let dotted = format!("{theirs}.");
+            let rest = dotted.strip_prefix(ours)?.trim_end_matches('.');
+            Some(format!("{start}{rest}").trim_end_matches('.').to_owned())
+        });
+        name.unwrap_or_else(|| theirs.to_owned())
+    };
+    let mut rules: Vec<_> = description.tensors.iter().collect();
+    // Where none is there, what an architecture said last goes before what all share.
+    rules.reverse();
+    rules.sort_by_key(|(theirs, _)| !is_used(theirs));
+    let pairs = rules.into_iter().flat_map(|(theirs, targets)| {
+        let theirs = told(theirs);
+        let pair = move |target: &Target| (target.name.to_owned(), theirs.clone());
         targets.iter().map(pair)
     });
     Origins(pairs.collect())
@@ -186,12 +215,12 @@ fn check_tied(translation: &Translation<'_>, weights: &mut Weights) -> Result<()
         (false, false) => Err(weights.get(&head).map(|_| ()).unwrap_err().into()),
         (true, true) => {
             // Some folders hold the same numbers twice.
+            let told = weights.told(&table);
             let [table, own] = [weights.get(&table)?, weights.get(&head)?];
-            if table.storage().as_slice() != own.storage().as_slice() {
-                let expected = format!(
-                    "false, since {} differs from the embedding table",
-                    weights.told(&head)
-                );
+            let same_shape = table.shape() == own.shape();
+            if !same_shape || table.storage().as_slice() != own.storage().as_slice() {
+                let expected =
+                    format!("false, since {} differs from {}", weights.told(&head), told);
                 return Err(translation.impossible(KEY, "true", &expected));
             }
             weights.remove(&head);

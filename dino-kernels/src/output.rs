@@ -3,13 +3,14 @@
 use crate::DisjointMut;
 use ndarray::ArrayViewMut2;
 
-/// An output matrix `[tokens, columns]`, written by several workers at once, each its own columns.
+/// An output matrix `[rows, columns]`, written by several workers at once, each its own columns.
 pub(crate) struct Output<'a> {
     values: DisjointMut<'a, f32>,
-    tokens: usize,
+    rows: usize,
     columns: usize,
     bias: Option<&'a [f32]>,
     add: bool,
+    folded: bool,
 }
 
 impl<'a> Output<'a> {
@@ -18,7 +19,7 @@ impl<'a> Output<'a> {
     /// # Panics
     /// If `matrix` is not in standard layout or `bias` is of another length.
     pub(crate) fn new(matrix: ArrayViewMut2<'a, f32>, bias: Option<&'a [f32]>, add: bool) -> Self {
-        let (tokens, columns) = matrix.dim();
+        let (rows, columns) = matrix.dim();
         assert!(
             bias.is_none_or(|bias| bias.len() == columns),
             "one bias a column"
@@ -26,10 +27,19 @@ impl<'a> Output<'a> {
         let slice = matrix.into_slice().expect("an output in standard layout");
         Self {
             values: DisjointMut::new(slice),
-            tokens,
+            rows,
             columns,
             bias,
             add,
+            folded: false,
+        }
+    }
+
+    /// As [`Self::new`], for twice as many results: the second half is added to the first.
+    pub(crate) fn folded(matrix: ArrayViewMut2<'a, f32>, bias: Option<&'a [f32]>) -> Self {
+        Self {
+            folded: true,
+            ..Self::new(matrix, bias, false)
         }
     }
 
@@ -38,43 +48,62 @@ impl<'a> Output<'a> {
         self.columns
     }
 
-    /// How many rows there are.
+    /// How many rows of results there are.
     pub(crate) fn tokens(&self) -> usize {
-        self.tokens
+        if self.folded {
+            2 * self.rows
+        } else {
+            self.rows
+        }
     }
 
-    /// Puts `values` to row `token` from `column` on; values past the last column are dropped.
+    /// Puts `values`, results of row `token`, from `column` on; values past the last column are dropped. Where results are
+    /// folded, those of a column are put in the order of tokens.
     ///
     /// # Panics
     /// If `token` or `column` is outside.
     ///
     /// # Safety
-    /// No two threads may put to the same row and column without synchronisation between them.
-    #[inline]
+    /// No two threads may put to the same column without synchronisation between them.
+    #[inline(always)]
     pub(crate) unsafe fn put(&self, token: usize, column: usize, values: &[f32]) {
         assert!(
-            token < self.tokens && column < self.columns,
+            token < self.tokens() && column < self.columns,
             "element outside of the output"
         );
-        let count = values.len().min(self.columns - column);
-        if count == values.len() {
-            // Said apart, because the length of a whole register is a constant where this is inlined.
-            // SAFETY: by the contract.
-            return unsafe { self.put_all(token, column, values) };
+        // The usual case, inlined: as many values as a register has, a constant there.
+        if self.bias.is_none() && !self.folded && values.len() <= self.columns - column {
+            let start = token * self.columns + column;
+            // SAFETY: the caller keeps other threads away from these elements.
+            let to = unsafe { self.values.part(start..start + values.len()) };
+            if self.add {
+                to.iter_mut()
+                    .zip(values)
+                    .for_each(|(to, value)| *to += value);
+            } else {
+                to.copy_from_slice(values);
+            }
+            return;
         }
         // SAFETY: by the contract.
-        unsafe { self.put_all(token, column, &values[..count]) };
+        unsafe { self.put_any(token, column, values) };
     }
 
     /// # Safety
     /// As [`Self::put`].
-    #[inline(always)]
-    unsafe fn put_all(&self, token: usize, column: usize, values: &[f32]) {
-        let start = token * self.columns + column;
+    #[inline(never)]
+    unsafe fn put_any(&self, token: usize, column: usize, values: &[f32]) {
+        let (row, add, bias) = match token.checked_sub(self.rows) {
+            Some(row) => (row, true, self.bias),
+            None if self.folded => (token, false, None),
+            None => (token, self.add, self.bias),
+        };
+        let count = values.len().min(self.columns - column);
+        let start = row * self.columns + column;
         // SAFETY: the caller keeps other threads away from these elements.
-        let to = unsafe { self.values.part(start..start + values.len()) };
-        match (self.bias, self.add) {
-            (None, false) => to.copy_from_slice(values),
+        let to = unsafe { self.values.part(start..start + count) };
+        match (bias, add) {
+            (None, false) => to.copy_from_slice(&values[..count]),
             (None, true) => to
                 .iter_mut()
                 .zip(values)

@@ -1,11 +1,11 @@
 //! Rows of activations as 8-bit integers.
 
-use crate::Compute;
+use crate::{Compute, DisjointMut};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use std::ops::Range;
 
-/// Rows that one task quantizes; fewer than two tasks' worth are quantized where they are.
-const TOKENS_A_TASK: usize = 16;
+/// Values that one task quantizes: a microsecond of work.
+const PART: usize = 4096;
 
 /// Input rows `[tokens, columns]`, quantized dynamically, 16 values to a scale.
 ///
@@ -74,20 +74,45 @@ impl QuantizedRows {
     /// # Panics
     /// If it is not, or `rows` is not in standard layout.
     pub fn fill(&mut self, compute: &Compute, rows: ArrayView2<'_, f32>) {
-        let (tokens, columns) = rows.dim();
         let source = rows.to_slice().expect("rows in standard layout");
-        self.resize(tokens, columns);
-        if tokens < 2 * TOKENS_A_TASK {
-            return compute.kernels.quantize_row(source, &mut self.blocks);
-        }
-        let blocks_a_task = TOKENS_A_TASK * columns / 32;
-        let each = |task: usize, blocks: &mut [InputBlock]| {
-            let source = &source[32 * task * blocks_a_task..][..32 * blocks.len()];
+        self.resize(rows.dim());
+        let each = |part: usize, blocks: &mut [InputBlock]| {
+            let source = &source[part * PART..][..32 * blocks.len()];
             compute.kernels.quantize_row(source, blocks);
         };
         compute
             .pool
-            .for_each_part(&mut self.blocks, blocks_a_task.max(1), each);
+            .for_each_part(&mut self.blocks, PART / 32, each);
+    }
+
+    /// Lets `work` make `rows`, some values at a time, and replaces the content by them, while they are in the nearest
+    /// cache.
+    ///
+    /// `work(first, values)` is given values from number `first` on, a multiple of `unit`, as many as some units, which are
+    /// multiples of 32.
+    ///
+    /// # Panics
+    /// If units or rows are no whole blocks, or `rows` is not in standard layout.
+    pub(crate) fn fill_with(
+        &mut self,
+        compute: &Compute,
+        rows: ArrayViewMut2<'_, f32>,
+        unit: usize,
+        work: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        assert!(unit > 0 && unit.is_multiple_of(32), "units of whole blocks");
+        self.resize(rows.dim());
+        let rows = rows.into_slice().expect("rows in standard layout");
+        let (end, part) = (rows.len(), (PART / unit).max(1) * unit);
+        let (rows, blocks) = (DisjointMut::new(rows), DisjointMut::new(&mut self.blocks));
+        compute.pool.run(end.div_ceil(part), |index| {
+            let (first, end) = (index * part, end.min((index + 1) * part));
+            // SAFETY: each index is run once, and the ranges of two indices do not overlap.
+            let (values, blocks) =
+                unsafe { (rows.part(first..end), blocks.part(first / 32..end / 32)) };
+            work(first, values);
+            compute.kernels.quantize_row(values, blocks);
+        });
     }
 
     /// What rounding took from `rows`, with which this was filled: `rows - codes * scales`, into `rest`.
@@ -117,12 +142,12 @@ impl QuantizedRows {
     /// If there are no such rows.
     pub fn copy_rows(&mut self, from: &Self, rows: Range<usize>) {
         let blocks = from.columns / 32;
-        self.resize(rows.len(), from.columns);
+        self.resize((rows.len(), from.columns));
         self.blocks
             .copy_from_slice(&from.blocks[rows.start * blocks..rows.end * blocks]);
     }
 
-    fn resize(&mut self, tokens: usize, columns: usize) {
+    fn resize(&mut self, (tokens, columns): (usize, usize)) {
         assert!(
             columns.is_multiple_of(32),
             "{columns} columns are no whole blocks"

@@ -27,11 +27,16 @@ impl Rounded {
             self.int8.fill(compute, rows, input);
             return LinearInput::int8(rows, &self.int8);
         }
-        if precise || !rows.ncols().is_multiple_of(32) {
+        if !Self::takes_blocks(layer, rows.ncols(), precise) {
             return LinearInput::precise(rows);
         }
         self.blocks.fill(compute, rows);
         LinearInput::quantized(rows, &self.blocks)
+    }
+
+    /// Whether `layer` reads rows of so many columns from [`Self::blocks`].
+    pub(crate) fn takes_blocks(layer: &Linear, columns: usize, precise: bool) -> bool {
+        layer.int8.is_none() && !precise && columns.is_multiple_of(32)
     }
 
     /// `part`, which are the rows `range` of what `whole` was filled with for `layer`.

@@ -1,7 +1,7 @@
 //! The functions between the two matrices of a feed-forward layer.
 
 use super::rows::{for_values, values};
-use crate::{Activation, Compute};
+use crate::{Activation, Compute, QuantizedRows};
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 /// `x = activation(x)` for `[tokens, features]`.
@@ -27,6 +27,25 @@ pub fn activate_gate(
     assert_eq!(gate.dim(), up.dim(), "shapes of gate and up");
     let up = values(up);
     for_values(compute, gate, |first, gate| {
+        let up = &up[first..first + gate.len()];
+        compute.kernels.vector.activate_gate(gate, up, activation);
+    });
+}
+
+/// As [`activate_gate`]; `quantized` then holds what `gate` holds.
+///
+/// # Panics
+/// If shapes differ, a matrix is not in standard layout or rows are no whole blocks of 32.
+pub fn activate_gate_quantized(
+    compute: &Compute,
+    gate: ArrayViewMut2<'_, f32>,
+    up: ArrayView2<'_, f32>,
+    activation: Activation,
+    quantized: &mut QuantizedRows,
+) {
+    assert_eq!(gate.dim(), up.dim(), "shapes of gate and up");
+    let up = values(up);
+    quantized.fill_with(compute, gate, 32, |first, gate| {
         let up = &up[first..first + gate.len()];
         compute.kernels.vector.activate_gate(gate, up, activation);
     });
@@ -84,6 +103,14 @@ mod tests {
         };
         let (one, many) = (run(1), run(3));
         assert_eq!(one, many);
+        let (compute, mut fused) = (Compute::new(2).unwrap(), gate.clone());
+        let mut quantized = [QuantizedRows::new(), QuantizedRows::new()];
+        let [found, expected] = &mut quantized;
+        let silu = Activation::Silu;
+        activate_gate_quantized(&compute, fused.view_mut(), up.view(), silu, found);
+        assert_eq!(one, fused);
+        expected.fill(&compute, one.view());
+        (0..3).for_each(|row| assert_eq!(expected.row(row), found.row(row)));
         for ((&gate, &up), &found) in gate.iter().zip(&up).zip(&one) {
             let expected = gate / (1.0 + (-gate).exp()) * up;
             assert!((found - expected).abs() <= 1e-6 * expected.abs());

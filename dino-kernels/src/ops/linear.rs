@@ -136,6 +136,29 @@ impl<'a> Linear<'a> {
     }
 }
 
+impl<'a> Linear<'a> {
+    /// Stores the sums of two results, plus `bias`, in `output`, `[rows, out_features]`: the input has twice as many rows, of
+    /// which those of the second half belong to those of the first.
+    ///
+    /// # Panics
+    /// If shapes do not fit or `output` is not in standard layout.
+    pub fn store_folded(
+        weight: &'a PackedWeight,
+        bias: Option<&'a [f32]>,
+        output: ArrayViewMut2<'a, f32>,
+    ) -> Self {
+        assert_eq!(
+            output.ncols(),
+            weight.rows(),
+            "out_features of weight and output"
+        );
+        Self {
+            weight,
+            output: Output::folded(output, bias),
+        }
+    }
+}
+
 impl Linear<'_> {
     /// Groups of the weight's rows.
     pub(super) fn groups(&self) -> usize {

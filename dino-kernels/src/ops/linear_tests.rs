@@ -215,3 +215,34 @@ fn layers_share_an_input_and_add_up() {
         assert_eq!(*found, plain + bias[at.1]);
     }
 }
+
+/// Results of the second half of the rows are added to those of the first.
+#[test]
+fn folded_results_are_sums() {
+    let mut random = Random::new(7);
+    let bias = random.values(40);
+    for kernels in Kernels::under_test().unwrap() {
+        let compute = compute(kernels);
+        for (dtype, rows) in [(DType::Q8_0, 3), (DType::Q4_K, 40), (DType::F32, 2)] {
+            let input = random_rows(2 * rows, 256, &mut random);
+            let tensor = random_tensor(dtype, 40, 256, &mut random);
+            let lanes = compute.kernels.lanes();
+            let weight =
+                PackedWeight::pack(&tensor, lanes, &compute.pool, &mut Arena::new()).unwrap();
+            let mut quantized = QuantizedRows::new();
+            quantized.fill(&compute, input.view());
+            let mut found = Array2::from_elem((rows, 40), f32::NAN);
+            let layer = Linear::store_folded(&weight, Some(&bias), found.view_mut());
+            linear(
+                &compute,
+                LinearInput::quantized(input.view(), &quantized),
+                &[layer],
+            );
+            let all = run(&compute, &tensor, &input, false);
+            for ((at, found), first) in found.indexed_iter().zip(&all) {
+                let expected = first + all[[at.0 + rows, at.1]] + bias[at.1];
+                assert_eq!(*found, expected, "{:?} {dtype} {at:?}", kernels.isa());
+            }
+        }
+    }
+}

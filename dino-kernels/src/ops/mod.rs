@@ -19,7 +19,7 @@ mod rope;
 mod rows;
 mod softmax;
 
-pub use activation::{activate, activate_gate, gate_by_sigmoid};
+pub use activation::{activate, activate_gate, activate_gate_quantized, gate_by_sigmoid};
 pub use attention::{Attention, AttentionScratch, AttentionSpan, append, attend};
 pub use bidirectional::{BidirectionalAttention, attend_all};
 pub use elementwise::{
@@ -28,7 +28,10 @@ pub use elementwise::{
 pub use embedding::{EmbeddingTable, embed};
 pub use experts::{Choices, add_choices, gather, linear_each, scale_by_sigmoid};
 pub use linear::{Linear, LinearInput, linear};
-pub use norm::{layer_norm, layer_norm_heads, rms_norm, rms_norm_heads};
+pub use norm::{
+    layer_norm, layer_norm_heads, layer_norm_quantized, rms_norm, rms_norm_heads,
+    rms_norm_quantized,
+};
 pub use recurrent::{
     Convolution, DeltaInput, DeltaRule, ScanInput, SelectiveScan, StateSpace, StateSpan, convolve,
     gated_delta, selective_scan, state_space,

@@ -1,7 +1,7 @@
 //! Normalisation of rows.
 
 use super::rows::{for_rows, values};
-use crate::{Compute, LayerNorm};
+use crate::{Compute, LayerNorm, QuantizedRows};
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 /// `output = input · weight / sqrt(mean(input²) + epsilon)`, row by row (Zhang and Sennrich, 2019).
@@ -23,6 +23,27 @@ pub fn rms_norm(
         "features of output and weight"
     );
     copied(compute, input, output, |rows| {
+        compute.kernels.vector.rms_norm(rows, weight, epsilon);
+    });
+}
+
+/// As [`rms_norm`]; `quantized` then holds what `output` holds.
+///
+/// # Panics
+/// If shapes do not fit, a matrix is not in standard layout or rows are no whole blocks of 32.
+pub fn rms_norm_quantized(
+    compute: &Compute,
+    input: ArrayView2<'_, f32>,
+    (weight, epsilon): (&[f32], f32),
+    output: ArrayViewMut2<'_, f32>,
+    quantized: &mut QuantizedRows,
+) {
+    assert_eq!(
+        output.ncols(),
+        weight.len(),
+        "features of output and weight"
+    );
+    copied_quantized(compute, input, output, quantized, |rows| {
         compute.kernels.vector.rms_norm(rows, weight, epsilon);
     });
 }
@@ -106,6 +127,46 @@ pub fn layer_norm(
     });
 }
 
+/// As [`layer_norm`]; `quantized` then holds what `output` holds.
+///
+/// # Panics
+/// If shapes do not fit, a matrix is not in standard layout or rows are no whole blocks of 32.
+pub fn layer_norm_quantized(
+    compute: &Compute,
+    input: ArrayView2<'_, f32>,
+    norm: LayerNorm<'_>,
+    output: ArrayViewMut2<'_, f32>,
+    quantized: &mut QuantizedRows,
+) {
+    assert_eq!(
+        output.ncols(),
+        norm.weight.len(),
+        "features of output and weight"
+    );
+    copied_quantized(compute, input, output, quantized, |rows| {
+        compute.kernels.vector.layer_norm(rows, norm);
+    });
+}
+
+/// [`copied`], with the result quantized.
+fn copied_quantized(
+    compute: &Compute,
+    input: ArrayView2<'_, f32>,
+    output: ArrayViewMut2<'_, f32>,
+    quantized: &mut QuantizedRows,
+    work: impl Fn(&mut [f32]) + Sync,
+) {
+    assert_eq!(input.dim(), output.dim(), "shapes of input and output");
+    let (columns, input) = (input.ncols(), values(input));
+    quantized.fill_with(compute, output, columns, |first, rows| {
+        compute
+            .kernels
+            .vector
+            .copy(rows, &input[first..first + rows.len()]);
+        work(rows);
+    });
+}
+
 /// Copies `input` to `output` and calls `work` on the copy, while it is in the nearest cache.
 fn copied(
     compute: &Compute,
@@ -147,6 +208,36 @@ mod tests {
             let mut alone = row.to_vec();
             compute.kernels.vector.rms_norm(&mut alone, &weight, 1e-5);
             assert_eq!(alone, all.to_vec());
+        }
+    }
+
+    #[test]
+    fn quantized_on_the_way_is_quantized_afterwards() {
+        let mut random = Random::new(2);
+        let input = Array2::from_shape_fn((37, 576), |_| random.value());
+        let weight = random.values(576);
+        let norm = LayerNorm {
+            weight: &weight,
+            bias: Some(&weight),
+            epsilon: 1e-5,
+        };
+        let compute = Compute::new(2).unwrap();
+        let mut apart = [Array2::zeros((37, 576)), Array2::zeros((37, 576))];
+        let mut together = apart.clone();
+        let [rms, layer] = &mut apart;
+        rms_norm(&compute, input.view(), &weight, 1e-5, rms.view_mut());
+        layer_norm(&compute, input.view(), norm, layer.view_mut());
+        let mut quantized = [QuantizedRows::new(), QuantizedRows::new()];
+        let [rms, layer] = &mut together;
+        let [first, second] = &mut quantized;
+        let parameters = (&*weight, 1e-5);
+        rms_norm_quantized(&compute, input.view(), parameters, rms.view_mut(), first);
+        layer_norm_quantized(&compute, input.view(), norm, layer.view_mut(), second);
+        assert_eq!(apart, together);
+        for (rows, found) in together.iter().zip(&quantized) {
+            let mut expected = QuantizedRows::new();
+            expected.fill(&compute, rows.view());
+            (0..37).for_each(|row| assert_eq!(expected.row(row), found.row(row)));
         }
     }
 

@@ -176,8 +176,7 @@ impl Pass<'_> {
         let input = context.input(normed.view(), quantized, &expert.gate);
         let jobs = [Job::store(&expert.gate, gate), Job::store(&expert.up, up)];
         context.linear(input, jobs);
-        activate_gate(context, gate, up);
-        let input = context.input(gate.view(), quantized, &expert.down);
+        let input = context.gated_input(gate, up, quantized, &expert.down);
         context.linear(input, [Job::store(&expert.down, branch)]);
         if let Some(weight) = share {
             ops::scale_by_sigmoid(context.compute, branch.view_mut(), normed.view(), weight);

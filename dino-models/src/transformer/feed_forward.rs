@@ -88,7 +88,7 @@ impl Dense {
 }
 
 impl Pass<'_> {
-    /// What the part makes of the residual stream, before its last matrix.
+    /// What the part makes of the residual stream, before the product of gate and up and its last matrix.
     pub(super) fn expand(&mut self, layer: &FeedForward) {
         match &layer.kind {
             Kind::Dense(dense) => self.expand_dense(&layer.norms, dense),
@@ -121,7 +121,6 @@ impl Pass<'_> {
             Some(gate_layer) => {
                 let jobs = [Job::store(gate_layer, gate), Job::store(&layer.up, up)];
                 context.linear(input, jobs);
-                activate_gate(context, gate, up);
             }
             None => {
                 context.linear(input, [Job::store(&layer.up, gate)]);
@@ -135,11 +134,15 @@ impl Pass<'_> {
         let Buffers {
             stream,
             gate,
+            up,
             branch,
             quantized,
             ..
         } = &mut *self.buffers;
-        let input = self.context.input(gate.view(), quantized, &layer.down);
+        let input = match &layer.gate {
+            Some(_) => self.context.gated_input(gate, up, quantized, &layer.down),
+            None => self.context.input(gate.view(), quantized, &layer.down),
+        };
         let output = (&layer.down, norms.after.as_ref());
         self.context.add_branch(input, output, branch, stream);
     }

@@ -2,28 +2,21 @@
 //!
 //! Of all linear layers the head alone feeds the result directly: what rounding its input to 8 bits takes away is seen
 //! in every logit, and is a quarter of the whole path's divergence. So the head multiplies by the rounded row *and* by
-//! what rounding lost, rounded again: 16 bits in two halves. For few rows both go through the weights together, which
-//! costs no memory traffic; the weights are what the time goes into.
+//! what rounding lost, rounded again: 16 bits in two halves. Both go through the weights together, and their results are
+//! added where they are stored.
 
 use super::buffers::{Buffers, Rows};
 use super::forward::Pass;
 use super::weights::Transformer;
+use dino_kernels::Compute;
 use dino_kernels::ops::{self, LinearInput};
-use dino_kernels::{Compute, QuantizedRows};
-use ndarray::{ArrayViewMut2, Axis, Zip};
-
-/// Rows up to which a row and its rest go through the weights together.
-const TOGETHER: usize = 4;
+use ndarray::{ArrayViewMut2, Axis};
 
 /// What the head works in.
 #[derive(Default)]
 pub(super) struct HeadBuffers {
-    /// What rounding took from the rows, `[wanted, hidden]`.
-    rest: Rows,
-    /// The rows, then their rests, `[2 × wanted, hidden]`.
+    /// The rows, then what rounding took from them, `[2 × wanted, hidden]`.
     both: Rows,
-    /// Their products, `[2 × wanted, vocabulary]`.
-    products: Rows,
 }
 
 impl Pass<'_> {
@@ -62,12 +55,7 @@ impl Transformer {
     }
 
     /// `logits = normed · headᵀ`, `[wanted, vocabulary]`.
-    fn apply_head(
-        &self,
-        compute: &Compute,
-        buffers: &mut Buffers,
-        mut logits: ArrayViewMut2<'_, f32>,
-    ) {
+    fn apply_head(&self, compute: &Compute, buffers: &mut Buffers, logits: ArrayViewMut2<'_, f32>) {
         let Buffers {
             normed,
             quantized,
@@ -85,49 +73,16 @@ impl Transformer {
             return ops::linear(compute, LinearInput::precise(rows), &[store]);
         }
         let quantized = &mut quantized.blocks;
+        // The rows, then what rounding takes from them.
+        let (count, columns) = rows.dim();
+        head.both.resize(2 * count, columns);
+        let (mut first, rest) = head.both.view_mut().split_at(Axis(0), count);
+        first.assign(&rows);
         quantized.fill(compute, rows);
-        head.rest.resize(rows.nrows(), rows.ncols());
-        quantized.rest(rows, head.rest.view_mut());
-        if rows.nrows() <= TOGETHER {
-            return self.apply_head_together(compute, normed, head, quantized, logits);
-        }
-        let input = LinearInput::quantized(rows, quantized);
-        let store = ops::Linear::store(&self.head, None, logits.view_mut());
-        ops::linear(compute, input, &[store]);
-        quantized.fill(compute, head.rest.view());
-        let input = LinearInput::quantized(head.rest.view(), quantized);
-        let add = ops::Linear::add(&self.head, bias, logits);
-        ops::linear(compute, input, &[add]);
-    }
-
-    fn apply_head_together(
-        &self,
-        compute: &Compute,
-        normed: &Rows,
-        head: &mut HeadBuffers,
-        quantized: &mut QuantizedRows,
-        mut logits: ArrayViewMut2<'_, f32>,
-    ) {
-        let (rows, columns) = normed.view().dim();
-        head.both.resize(2 * rows, columns);
-        let (mut first, mut second) = head.both.view_mut().split_at(Axis(0), rows);
-        first.assign(&normed.view());
-        second.assign(&head.rest.view());
+        quantized.rest(rows, rest);
         quantized.fill(compute, head.both.view());
-        head.products.resize(2 * rows, self.config.vocabulary);
         let input = LinearInput::quantized(head.both.view(), quantized);
-        let store = ops::Linear::store(&self.head, None, head.products.view_mut());
-        ops::linear(compute, input, &[store]);
-        let (products, rests) = head.products.view().split_at(Axis(0), rows);
-        let all = Zip::from(logits.view_mut()).and(products).and(rests);
-        all.for_each(|logit, product, rest| *logit = product + rest);
-        if let Some(bias) = &self.head_bias {
-            for mut logits in logits.rows_mut() {
-                logits
-                    .iter_mut()
-                    .zip(bias)
-                    .for_each(|(logit, bias)| *logit += bias);
-            }
-        }
+        let sums = ops::Linear::store_folded(&self.head, bias, logits);
+        ops::linear(compute, input, &[sums]);
     }
 }

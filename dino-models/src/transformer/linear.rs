@@ -154,7 +154,39 @@ impl Context<'_> {
         quantized: &'a mut Rounded,
         layer: &Linear,
     ) -> LinearInput<'a> {
-        self.input(before.read(self.compute, stream, normed), quantized, layer)
+        let columns = stream.view().ncols();
+        match before {
+            Before::Norm(norm) if self.reads_blocks(layer, columns) => {
+                let (from, to, blocks) = (stream.view(), normed.view_mut(), &mut quantized.blocks);
+                norm.apply_quantized(self.compute, from, to, blocks);
+                LinearInput::quantized(normed.view(), blocks)
+            }
+            _ => self.input(before.read(self.compute, stream, normed), quantized, layer),
+        }
+    }
+
+    /// `gate = activation(gate) · up`, as the input of `layer`.
+    pub(super) fn gated_input<'a>(
+        &self,
+        gate: &'a mut Rows,
+        up: &Rows,
+        quantized: &'a mut Rounded,
+        layer: &Linear,
+    ) -> LinearInput<'a> {
+        let activation = self.model.spec.activation;
+        let (compute, columns) = (self.compute, up.view().ncols());
+        if !self.reads_blocks(layer, columns) {
+            ops::activate_gate(compute, gate.view_mut(), up.view(), activation);
+            return self.input(gate.view(), quantized, layer);
+        }
+        let (to, blocks) = (gate.view_mut(), &mut quantized.blocks);
+        ops::activate_gate_quantized(compute, to, up.view(), activation, blocks);
+        LinearInput::quantized(gate.view(), blocks)
+    }
+
+    /// Whether `layer` reads rows of so many columns in 8 bits, a block at a time.
+    fn reads_blocks(&self, layer: &Linear, columns: usize) -> bool {
+        Rounded::takes_blocks(layer, columns, self.model.precise)
     }
 
     /// Adds what a part makes of `input` to the residual stream, normalised and scaled where the model does so.

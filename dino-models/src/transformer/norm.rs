@@ -4,7 +4,7 @@ use super::buffers::Rows;
 use crate::ModelError;
 use crate::arch::{self, Loader, Norms, Spec};
 use dino_kernels::ops;
-use dino_kernels::{Compute, LayerNorm};
+use dino_kernels::{Compute, LayerNorm, QuantizedRows};
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 /// A norm and its weights.
@@ -91,6 +91,26 @@ impl Norm {
             }
             arch::Norm::Layer { epsilon, .. } => {
                 ops::layer_norm(compute, input, self.layer_norm(epsilon), output);
+            }
+        }
+    }
+
+    /// As [`Self::apply_to`]; `quantized` then holds what `output` holds.
+    pub(super) fn apply_quantized(
+        &self,
+        compute: &Compute,
+        input: ArrayView2<'_, f32>,
+        output: ArrayViewMut2<'_, f32>,
+        quantized: &mut QuantizedRows,
+    ) {
+        match self.kind {
+            arch::Norm::Rms { epsilon } => {
+                let parameters = (&*self.weight, epsilon);
+                ops::rms_norm_quantized(compute, input, parameters, output, quantized);
+            }
+            arch::Norm::Layer { epsilon, .. } => {
+                let norm = self.layer_norm(epsilon);
+                ops::layer_norm_quantized(compute, input, norm, output, quantized);
             }
         }
     }

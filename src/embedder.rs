@@ -37,25 +37,13 @@ pub struct Embedder {
 }
 
 /// Settings of an [`Embedder`]; [`Embedder::builder`] makes one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct EmbedderBuilder {
     threads: usize,
     pooling: Option<Pooling>,
     normalize: Option<bool>,
     truncate: bool,
     precise: bool,
-}
-
-impl Default for EmbedderBuilder {
-    fn default() -> Self {
-        Self {
-            threads: 0,
-            pooling: None,
-            normalize: None,
-            truncate: false,
-            precise: false,
-        }
-    }
 }
 
 impl EmbedderBuilder {

@@ -169,7 +169,7 @@ fn divergence(bins: &[f64], kept: usize, levels: usize) -> f64 {
     let all: f64 = bins.iter().sum();
     let behind: f64 = bins[kept..].iter().sum();
     let inside = all - behind;
-    if !(inside > 0.0) {
+    if inside <= 0.0 || inside.is_nan() {
         return f64::INFINITY;
     }
     let mut total = 0.0;

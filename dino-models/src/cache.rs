@@ -163,16 +163,22 @@ impl Cache {
         }
     }
 
-    /// Removes a sequence, whose tokens these are, and remembers its pages by them. Where there are states nothing is
+    /// Removes a sequence, whose tokens these are, and remembers its pages by them. `variant` tells sequences apart whose
+    /// pages differ though their tokens are the same: the id of the adapter that they ran with, 0 without one. Where there are states nothing is
     /// remembered: they belong to a whole sequence, not to a page of it.
     ///
     /// # Errors
     /// [`ModelError::UnknownSequence`].
-    pub fn retire(&mut self, id: SequenceId, tokens: &[u32]) -> Result<(), ModelError> {
+    pub fn retire(
+        &mut self,
+        id: SequenceId,
+        variant: u64,
+        tokens: &[u32],
+    ) -> Result<(), ModelError> {
         self.sequence(id)?;
         if let (Some(sequence), true) = (&self.sequences[id.0], self.states.is_empty()) {
             let tokens = &tokens[..tokens.len().min(sequence.len)];
-            for page in self.remembered.insert(tokens, &sequence.pages) {
+            for page in self.remembered.insert(variant, tokens, &sequence.pages) {
                 self.release(page);
             }
         }
@@ -180,15 +186,15 @@ impl Cache {
         Ok(())
     }
 
-    /// Adds a sequence that begins with what is remembered of `tokens`, and says how many of them it has.
-    pub fn recall(&mut self, tokens: &[u32]) -> (SequenceId, usize) {
-        let (pages, len) = self.remembered.find(tokens);
+    /// Adds a sequence that begins with what is remembered of `tokens` for a variant, and says how many of them it has.
+    pub fn recall(&mut self, variant: u64, tokens: &[u32]) -> (SequenceId, usize) {
+        let (pages, len) = self.remembered.find(variant, tokens);
         (self.insert(Sequence { pages, len }), len)
     }
 
-    /// How many of `tokens` are remembered.
-    pub fn recallable(&self, tokens: &[u32]) -> usize {
-        self.remembered.known(tokens)
+    /// How many of `tokens` are remembered for a variant.
+    pub fn recallable(&self, variant: u64, tokens: &[u32]) -> usize {
+        self.remembered.known(variant, tokens)
     }
 
     /// Pages that are remembered, also those that sequences share.

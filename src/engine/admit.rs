@@ -59,19 +59,14 @@ impl Worker {
             return Some(Source::Nowhere);
         }
         let ids = shareable(job);
-        // What is remembered was computed without an adapter.
-        let adapter = |job: &Job| job.continuation.adapter().map(|adapter| adapter.id());
-        let remembered = match adapter(job) {
-            None => self.cache.recallable(ids),
-            Some(_) => 0,
-        };
+        let remembered = self.cache.recallable(job.variant(), ids);
         let mut best = (remembered, Source::Remembered);
         let mut soon = 0;
         for (index, running) in self.running.iter().enumerate() {
             let Some(place) = running.place else {
                 continue;
             };
-            if adapter(running) != adapter(job) {
+            if running.variant() != job.variant() {
                 continue;
             }
             let pairs = ids.iter().zip(running.continuation.ids());
@@ -104,7 +99,7 @@ impl Worker {
         let forked = match source {
             Source::Nowhere => None,
             Source::Remembered => {
-                let (sequence, seen) = self.cache.recall(shareable(job));
+                let (sequence, seen) = self.cache.recall(job.variant(), shareable(job));
                 return Place { sequence, seen };
             }
             Source::Running(index, tokens) => self.fork(index, tokens),

@@ -138,6 +138,12 @@ impl Job {
         }
     }
 
+    /// Tells jobs apart that share nothing: the id of the adapter, 0 without one.
+    pub(super) fn variant(&self) -> u64 {
+        let adapter = self.continuation.adapter();
+        adapter.map_or(0, |adapter| adapter.id())
+    }
+
     /// Tokens that the model has to see before the next one can be drawn.
     pub(super) fn unseen(&self) -> &[u32] {
         let seen = self.place.map_or(0, |place| place.seen);

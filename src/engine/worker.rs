@@ -159,12 +159,7 @@ impl Worker {
 /// Ends a job's sequence; others may use what it has seen.
 fn leave(cache: &mut Cache, job: &mut Job) {
     if let Some(place) = job.place.take() {
-        if job.continuation.adapter().is_some() {
-            // Others could only use it with the same adapter.
-            cache.remove(place.sequence);
-        } else {
-            // A sequence that the cache does not know has left nothing.
-            let _ = cache.retire(place.sequence, job.continuation.ids());
-        }
+        // A sequence that the cache does not know has left nothing.
+        let _ = cache.retire(place.sequence, job.variant(), job.continuation.ids());
     }
 }

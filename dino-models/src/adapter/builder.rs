@@ -15,6 +15,8 @@ pub(super) struct Builder<'a> {
     base: &'a AdapterBase<'a>,
     file: &'a Path,
     layers: HashMap<String, Vec<Arc<LowRank>>>,
+    /// Of all matrices: they come and go together.
+    arena: Arena,
 }
 
 impl<'a> Builder<'a> {
@@ -24,6 +26,7 @@ impl<'a> Builder<'a> {
             base,
             file,
             layers: HashMap::new(),
+            arena: Arena::new(),
         }
     }
 
@@ -70,7 +73,7 @@ impl<'a> Builder<'a> {
         Err(self.refuse(format!("tensor `{name}` holds a value that is no number")))
     }
 
-    fn pack(&self, name: &str, values: &Array2<f32>) -> Result<PackedWeight, ModelError> {
+    fn pack(&mut self, name: &str, values: &Array2<f32>) -> Result<PackedWeight, ModelError> {
         let bytes = values
             .iter()
             .flat_map(|value| value.to_le_bytes())
@@ -78,10 +81,8 @@ impl<'a> Builder<'a> {
         let shape = [values.nrows(), values.ncols()];
         let tensor = Tensor::new(name, DType::F32, &shape, Storage::from_vec(bytes))?;
         let Compute { kernels, pool } = self.base.compute;
-        // Adapters are small, and each tensor goes when its adapter does: a region for each would be too much.
-        let packed = PackedWeight::pack(&tensor, kernels.lanes(), pool, &mut Arena::new())?;
-        let owned = packed.storage().to_owned_bytes()?;
-        Ok(packed.moved(owned)?)
+        let packed = PackedWeight::pack(&tensor, kernels.lanes(), pool, &mut self.arena)?;
+        Ok(packed)
     }
 
     /// The error that the file does not go with the model.

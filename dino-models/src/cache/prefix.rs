@@ -3,6 +3,7 @@
 //! A page of keys and values depends on its own tokens and on all before them, so pages form a tree: a node is a page
 //! and the tokens of its positions, below the page that came before. A sequence is a path from the root, and what two
 //! sequences begin with is one path for both. Nodes without children may be cut off, the one least recently used first.
+//! Variants of the model (adapters) have roots of their own, for with the same tokens their pages differ.
 //!
 //! Children are kept in the order of their tokens. Those that have most in common with a given run of tokens are then
 //! its neighbours in this order, so that also the first part of a page is found by a search of logarithmic time.
@@ -19,7 +20,8 @@ const WORTH_COPYING: usize = 4;
 pub(super) struct PrefixTree {
     nodes: Vec<Option<Node>>,
     vacant: Vec<usize>,
-    roots: Children,
+    /// Of each variant; none that is empty.
+    roots: BTreeMap<u64, Children>,
     /// Nodes without children, the least recently used first.
     leaves: BTreeSet<(u64, usize)>,
     /// Counts uses.
@@ -33,9 +35,17 @@ struct Node {
     /// Those of the page's positions: [`PAGE`], or fewer in the last page of a sequence.
     tokens: Box<[u32]>,
     page: Arc<KvPage>,
-    parent: Option<usize>,
+    parent: Parent,
     children: Children,
     used: u64,
+}
+
+/// What a page comes behind.
+#[derive(Clone, Copy, Debug)]
+enum Parent {
+    /// Nothing: it is the first page of a sequence of this variant.
+    Root(u64),
+    Node(usize),
 }
 
 impl PrefixTree {
@@ -52,14 +62,14 @@ impl PrefixTree {
             .count()
     }
 
-    /// How many tokens of `tokens` are known.
-    pub(super) fn known(&self, tokens: &[u32]) -> usize {
-        self.walk(tokens).1
+    /// How many tokens of `tokens` are known of a variant.
+    pub(super) fn known(&self, variant: u64, tokens: &[u32]) -> usize {
+        self.walk(variant, tokens).1
     }
 
     /// The pages of the longest known beginning of `tokens`, and how many tokens it has.
-    pub(super) fn find(&mut self, tokens: &[u32]) -> (Vec<Arc<KvPage>>, usize) {
-        let (path, known) = self.walk(tokens);
+    pub(super) fn find(&mut self, variant: u64, tokens: &[u32]) -> (Vec<Arc<KvPage>>, usize) {
+        let (path, known) = self.walk(variant, tokens);
         self.now += 1;
         for &index in &path {
             self.touch(index);
@@ -70,9 +80,14 @@ impl PrefixTree {
 
     /// Adds the pages of a sequence, except those that it knows; all but the last are full. Gives back the pages that
     /// longer ones have replaced.
-    pub(super) fn insert(&mut self, tokens: &[u32], pages: &[Arc<KvPage>]) -> Vec<Arc<KvPage>> {
+    pub(super) fn insert(
+        &mut self,
+        variant: u64,
+        tokens: &[u32],
+        pages: &[Arc<KvPage>],
+    ) -> Vec<Arc<KvPage>> {
         self.now += 1;
-        let (mut parent, mut replaced) = (None, Vec::new());
+        let (mut parent, mut replaced) = (Parent::Root(variant), Vec::new());
         for (tokens, page) in tokens.chunks(PAGE).zip(pages) {
             let (found, common) = self.nearest(parent, tokens);
             let index = match found {
@@ -86,7 +101,7 @@ impl PrefixTree {
                 _ => self.add(parent, tokens, page),
             };
             self.touch(index);
-            parent = Some(index);
+            parent = Parent::Node(index);
         }
         replaced
     }
@@ -105,14 +120,16 @@ impl PrefixTree {
     }
 
     /// The nodes of the longest known beginning of `tokens`, and its length.
-    fn walk(&self, tokens: &[u32]) -> (Vec<usize>, usize) {
+    fn walk(&self, variant: u64, tokens: &[u32]) -> (Vec<usize>, usize) {
         let (mut path, mut known) = (Vec::new(), 0);
+        let mut parent = Parent::Root(variant);
         for part in tokens.chunks(PAGE) {
-            let (found, common) = self.nearest(path.last().copied(), part);
+            let (found, common) = self.nearest(parent, part);
             let Some(index) = found.filter(|_| common >= WORTH_COPYING.min(part.len())) else {
                 break;
             };
             path.push(index);
+            parent = Parent::Node(index);
             known += common;
             if common < PAGE {
                 break;
@@ -122,10 +139,13 @@ impl PrefixTree {
     }
 
     /// The child that has most in common with `tokens`, and how many tokens that are.
-    fn nearest(&self, parent: Option<usize>, tokens: &[u32]) -> (Option<usize>, usize) {
+    fn nearest(&self, parent: Parent, tokens: &[u32]) -> (Option<usize>, usize) {
         let children = match parent {
-            Some(parent) => &self.node(parent).children,
-            None => &self.roots,
+            Parent::Node(parent) => Some(&self.node(parent).children),
+            Parent::Root(variant) => self.roots.get(&variant),
+        };
+        let Some(children) = children else {
+            return (None, 0);
         };
         let up_to = (Bound::Unbounded, Bound::Included(tokens));
         let behind = (Bound::Excluded(tokens), Bound::Unbounded);
@@ -139,7 +159,7 @@ impl PrefixTree {
         }
     }
 
-    fn add(&mut self, parent: Option<usize>, tokens: &[u32], page: &Arc<KvPage>) -> usize {
+    fn add(&mut self, parent: Parent, tokens: &[u32], page: &Arc<KvPage>) -> usize {
         let node = Node {
             tokens: tokens.into(),
             page: Arc::clone(page),
@@ -152,7 +172,7 @@ impl PrefixTree {
             self.nodes.push(None);
         }
         self.nodes[index] = Some(node);
-        if let Some(parent) = parent {
+        if let Parent::Node(parent) = parent {
             self.leaves.remove(&(self.node(parent).used, parent));
         }
         self.children_mut(parent).insert(tokens.into(), index);
@@ -165,11 +185,16 @@ impl PrefixTree {
         let node = self.nodes[index].take().expect("a node of the tree");
         self.vacant.push(index);
         self.leaves.remove(&(node.used, index));
-        self.children_mut(node.parent).remove(&node.tokens);
-        if let Some(parent) = node.parent {
-            let above = self.node(parent);
-            if above.children.is_empty() {
-                self.leaves.insert((above.used, parent));
+        let siblings = self.children_mut(node.parent);
+        siblings.remove(&node.tokens);
+        if siblings.is_empty() {
+            match node.parent {
+                Parent::Node(parent) => {
+                    self.leaves.insert((self.node(parent).used, parent));
+                }
+                Parent::Root(variant) => {
+                    self.roots.remove(&variant);
+                }
             }
         }
         node
@@ -184,10 +209,10 @@ impl PrefixTree {
         }
     }
 
-    fn children_mut(&mut self, parent: Option<usize>) -> &mut Children {
+    fn children_mut(&mut self, parent: Parent) -> &mut Children {
         match parent {
-            Some(parent) => &mut self.node_mut(parent).children,
-            None => &mut self.roots,
+            Parent::Node(parent) => &mut self.node_mut(parent).children,
+            Parent::Root(variant) => self.roots.entry(variant).or_default(),
         }
     }
 
@@ -222,7 +247,7 @@ mod tests {
 
     fn insert(tree: &mut PrefixTree, tokens: &[u32]) {
         let pages: Vec<_> = tokens.chunks(PAGE).map(|_| page()).collect();
-        tree.insert(tokens, &pages);
+        tree.insert(0, tokens, &pages);
     }
 
     /// `runs` of one token each, of these lengths.
@@ -239,12 +264,12 @@ mod tests {
         insert(&mut tree, &tokens(&[(1, 128), (2, 10)]));
         insert(&mut tree, &tokens(&[(1, 128), (3, 80)]));
         assert_eq!(tree.len(), 2 + 1 + 2);
-        let (pages, known) = tree.find(&tokens(&[(1, 128), (3, 70), (4, 9)]));
+        let (pages, known) = tree.find(0, &tokens(&[(1, 128), (3, 70), (4, 9)]));
         assert_eq!((pages.len(), known), (4, 128 + 70));
         // The first part of a page is known, too.
-        assert_eq!(tree.find(&tokens(&[(1, 128), (2, 5), (9, 9)])).1, 133);
-        assert_eq!(tree.find(&tokens(&[(1, 100), (2, 5)])).1, 100);
-        assert_eq!(tree.find(&tokens(&[(2, 100)])).1, 0);
+        assert_eq!(tree.find(0, &tokens(&[(1, 128), (2, 5), (9, 9)])).1, 133);
+        assert_eq!(tree.find(0, &tokens(&[(1, 100), (2, 5)])).1, 100);
+        assert_eq!(tree.find(0, &tokens(&[(2, 100)])).1, 0);
     }
 
     #[test]
@@ -254,7 +279,7 @@ mod tests {
         insert(&mut tree, &tokens(&[(1, 90)]));
         insert(&mut tree, &tokens(&[(1, 80)]));
         assert_eq!(tree.len(), 2);
-        assert_eq!(tree.find(&tokens(&[(1, 100)])).1, 90);
+        assert_eq!(tree.find(0, &tokens(&[(1, 100)])).1, 90);
     }
 
     #[test]
@@ -262,10 +287,10 @@ mod tests {
         let mut tree = PrefixTree::default();
         insert(&mut tree, &tokens(&[(1, 128)]));
         insert(&mut tree, &tokens(&[(2, 64)]));
-        let (used, _) = tree.find(&tokens(&[(1, 64)]));
+        let (used, _) = tree.find(0, &tokens(&[(1, 64)]));
         assert_eq!(tree.idle(), 2);
         assert!(tree.evict().is_some());
-        let left = |tree: &PrefixTree| [1, 2].map(|token| tree.known(&tokens(&[(token, 128)])));
+        let left = |tree: &PrefixTree| [1, 2].map(|token| tree.known(0, &tokens(&[(token, 128)])));
         assert_eq!(left(&tree), [64, 64], "the second page of the first");
         assert!(tree.evict().is_some());
         assert_eq!(left(&tree), [64, 0]);
@@ -273,6 +298,24 @@ mod tests {
         drop(used);
         assert!(tree.evict().is_some());
         assert_eq!(tree.len(), 0);
+    }
+
+    #[test]
+    fn variants_share_nothing_and_make_way_together() {
+        let mut tree = PrefixTree::default();
+        let ids = tokens(&[(1, 100)]);
+        for variant in [7, 0] {
+            tree.insert(variant, &ids, &[page(), page()]);
+        }
+        assert_eq!((tree.len(), tree.known(8, &ids)), (4, 0));
+        tree.find(7, &ids);
+        assert!(tree.evict().is_some() && tree.evict().is_some());
+        assert_eq!([7, 0].map(|variant| tree.known(variant, &ids)), [100, 0]);
+        assert!(tree.evict().is_some() && tree.evict().is_some());
+        assert!(
+            tree.roots.is_empty(),
+            "nothing is kept of a variant that is gone"
+        );
     }
 
     proptest! {
@@ -289,7 +332,7 @@ mod tests {
             }
             let wanted = tokens(&wanted);
             let longest = sequences.iter().map(|sequence| common(sequence, &wanted)).max().unwrap();
-            let (pages, known) = tree.find(&wanted);
+            let (pages, known) = tree.find(0, &wanted);
             prop_assert_eq!(pages.len(), known.div_ceil(PAGE));
             let whole_pages = longest / PAGE * PAGE;
             prop_assert!(known == longest || (longest - whole_pages < WORTH_COPYING && known == whole_pages));

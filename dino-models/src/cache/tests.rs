@@ -65,11 +65,11 @@ fn what_is_remembered_is_shared_and_makes_way() {
     let first = cache.add();
     grow(&mut cache, first, 100);
     let pages = cache.pages(first).unwrap().to_vec();
-    cache.retire(first, &tokens).unwrap();
+    cache.retire(first, 0, &tokens).unwrap();
     assert_eq!((cache.held(), cache.remembered()), (2, 2));
 
-    assert_eq!(cache.recallable(&tokens[..90]), 90);
-    let (second, known) = cache.recall(&tokens[..90]);
+    assert_eq!(cache.recallable(0, &tokens[..90]), 90);
+    let (second, known) = cache.recall(0, &tokens[..90]);
     assert_eq!(
         (known, cache.len(second).unwrap(), cache.held()),
         (90, 90, 2)
@@ -82,7 +82,7 @@ fn what_is_remembered_is_shared_and_makes_way() {
     let third = cache.add();
     grow(&mut cache, third, 1);
     assert_eq!(
-        cache.recallable(&tokens),
+        cache.recallable(0, &tokens),
         64,
         "the page that nobody uses made way"
     );
@@ -98,8 +98,8 @@ fn a_sequence_may_fill_the_cache_though_its_own_past_is_remembered() {
     let tokens: Vec<u32> = (0..100).collect();
     let first = cache.add();
     grow(&mut cache, first, 100);
-    cache.retire(first, &tokens).unwrap();
-    let (second, known) = cache.recall(&tokens);
+    cache.retire(first, 0, &tokens).unwrap();
+    let (second, known) = cache.recall(0, &tokens);
     assert_eq!(known, 100);
     grow(&mut cache, second, 28);
     assert_eq!(cache.held(), 2);
@@ -113,7 +113,7 @@ fn a_remembered_page_that_went_on_gives_its_beginning_back() {
     for tokens in [70, 80, 100, 90] {
         let id = cache.add();
         grow(&mut cache, id, tokens);
-        cache.retire(id, &vec![7; tokens]).unwrap();
+        cache.retire(id, 0, &vec![7; tokens]).unwrap();
         assert_eq!((cache.held(), cache.remembered()), (2, 2));
     }
 }
@@ -123,8 +123,8 @@ fn states_are_never_shared_by_tokens() {
     let mut cache = cache(None).with_states(vec![4]);
     let first = cache.add();
     grow(&mut cache, first, 100);
-    cache.retire(first, &[7; 100]).unwrap();
-    assert_eq!((cache.recallable(&[7; 100]), cache.held()), (0, 0));
+    cache.retire(first, 0, &[7; 100]).unwrap();
+    assert_eq!((cache.recallable(0, &[7; 100]), cache.held()), (0, 0));
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod rendered;
 mod session;
 mod template;
 mod tool_prompt;
+mod voice;
 
 pub use jinja::TemplateError;
 pub use message::{Content, Message, Role};

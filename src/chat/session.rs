@@ -1,21 +1,26 @@
 //! A conversation with a model.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::voice::{Voice, VoiceStream};
 use super::{
     ChatTemplate, Message, OutputFormat, OutputParser, ParsedOutput, RenderInput, RenderedPrompt,
     Role,
 };
 use crate::{
-    Completion, Error, FinishReason, Generator, Model, Prompt, Request, Result, SamplingParams,
-    Token, TokenStream,
+    Adapter, CancelToken, Completion, Engine, Error, FinishReason, Model, Prompt, Request, Result,
+    SamplingParams, Stats, Token, Usage,
 };
 
 /// A conversation: keeps the messages, renders them with the model's own template, and remembers what was run.
 ///
 /// Each turn renders the whole conversation. As templates put new messages behind old ones, only these are run.
+///
+/// A session of its own ([`Self::new`]) remembers its own past. Sessions of an [`Engine`] ([`Engine::chat`]) run beside each
+/// other and share what they begin with, such as instructions.
 ///
 /// ```no_run
 /// use dino_llm::{ChatSession, Model, SamplingParams};
@@ -28,7 +33,8 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct ChatSession {
-    generator: Generator,
+    voice: Voice,
+    adapter: Option<Arc<Adapter>>,
     template: ChatTemplate,
     messages: Vec<Message>,
     tools: Option<Vec<Value>>,
@@ -47,8 +53,19 @@ impl ChatSession {
 
     /// An empty conversation that is rendered with another template than the model's own.
     pub fn with_template(model: &Model, template: ChatTemplate) -> Self {
+        Self::with_voice(Voice::own(model), template)
+    }
+
+    /// An empty conversation whose turns are requests of `engine`; as [`Engine::chat`], with another template than the
+    /// model's own.
+    pub fn with_engine(engine: &Engine, template: ChatTemplate) -> Self {
+        Self::with_voice(Voice::Shared(engine.clone()), template)
+    }
+
+    fn with_voice(voice: Voice, template: ChatTemplate) -> Self {
         Self {
-            generator: Generator::new(model),
+            voice,
+            adapter: None,
             format: template.output_format(),
             template,
             messages: Vec::new(),
@@ -79,6 +96,15 @@ impl ChatSession {
         Self { format, ..self }
     }
 
+    /// Answers with an adapter; see [`Model::adapter`].
+    #[must_use]
+    pub fn adapter(self, adapter: &Arc<Adapter>) -> Self {
+        Self {
+            adapter: Some(Arc::clone(adapter)),
+            ..self
+        }
+    }
+
     /// Sets a variable of the template, such as `enable_thinking`.
     #[must_use]
     pub fn variable(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
@@ -88,7 +114,7 @@ impl ChatSession {
 
     /// The model that is talked to.
     pub fn model(&self) -> &Model {
-        self.generator.model()
+        self.voice.model()
     }
 
     /// The conversation so far.
@@ -112,28 +138,27 @@ impl ChatSession {
     }
 
     /// Writes the conversation and what was run of it to a file, which takes its place when it is complete and on the
-    /// disk.
+    /// disk. Of a session of an engine it is the messages alone: what was run belongs to the engine.
     ///
     /// # Errors
-    /// As those of [`Generator::save`].
+    /// As those of [`Generator::save`](crate::Generator::save).
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         // Messages are made of strings and JSON; these do not fail.
         let note = serde_json::to_vec(&self.messages).unwrap_or_default();
-        self.generator.save_with(&note, path.as_ref())
+        self.voice.save(&note, path.as_ref())
     }
 
     /// Goes on with the conversation that [`Self::save`] wrote, instead of this one; only what is new is run.
     ///
     /// # Errors
-    /// As those of [`Generator::restore`]; [`Error::NoConversation`](crate::Error::NoConversation). Then nothing has
+    /// As those of [`Generator::restore`](crate::Generator::restore); [`Error::NoConversation`](crate::Error::NoConversation). Then nothing has
     /// changed.
     pub fn restore(&mut self, path: impl AsRef<Path>) -> Result<()> {
-        let mut generator = Generator::new(self.model());
-        let note = generator.restore_with(path.as_ref())?;
+        let (voice, note) = self.voice.restored(path.as_ref())?;
         self.messages = serde_json::from_slice(&note).map_err(|_| Error::NoConversation {
             file: path.as_ref().to_owned(),
         })?;
-        self.generator = generator;
+        self.voice = voice;
         Ok(())
     }
 
@@ -160,7 +185,8 @@ impl ChatSession {
     ///
     /// # Errors
     /// [`Error::Template`](crate::Error::Template) if the template refuses the conversation; as those of
-    /// [`Generator::start`]. Then the conversation is as before.
+    /// [`Generator::start`](crate::Generator::start), or of an engine's session [`Engine::submit`]. Then the conversation is as
+    /// before.
     pub fn stream(
         &mut self,
         message: impl Into<Message>,
@@ -169,8 +195,11 @@ impl ChatSession {
         self.messages.push(message.into());
         let started = self.prompt().and_then(|prompt| {
             let parser = self.parser(&prompt);
-            let request = Request::new(Prompt::rendered(prompt), &self.visible(params));
-            Ok((self.generator.start(request)?, parser))
+            let mut request = Request::new(Prompt::rendered(prompt), &self.visible(params));
+            if let Some(adapter) = &self.adapter {
+                request = request.adapter(adapter);
+            }
+            Ok((self.voice.start(request)?, parser))
         });
         match started {
             Ok((tokens, parser)) => Ok(ChatStream {
@@ -251,15 +280,35 @@ impl From<String> for Message {
 #[derive(Debug)]
 pub struct ChatStream<'a> {
     messages: &'a mut Vec<Message>,
-    tokens: TokenStream,
+    tokens: VoiceStream,
     /// Until the answer has joined the conversation.
     parser: Option<OutputParser>,
 }
 
 impl ChatStream<'_> {
-    /// The stream of tokens, which knows how far it is and how to be cancelled.
-    pub fn tokens(&self) -> &TokenStream {
-        &self.tokens
+    /// A token that cancels this answer, also in the middle of its prompt.
+    pub fn cancel_token(&self) -> CancelToken {
+        self.tokens.cancel_token()
+    }
+
+    /// Why the answer ended; `None` while it goes on.
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        self.tokens.finish_reason()
+    }
+
+    /// Tokens counted so far.
+    pub fn usage(&self) -> Usage {
+        self.tokens.usage()
+    }
+
+    /// How fast it has been so far.
+    pub fn stats(&self) -> Stats {
+        self.tokens.stats()
+    }
+
+    /// The text so far: that of all tokens, joined.
+    pub fn text(&self) -> &str {
+        self.tokens.text()
     }
 
     /// Runs the answer to its end and gives all of it, tokens already seen included.

@@ -15,7 +15,7 @@ use super::record::Recorder;
 use super::worker::{Message, Worker};
 use super::{EngineError, EngineOptions, EngineStream, Speculation};
 use crate::generator::continuation::Continuation;
-use crate::{Completion, Model, Request, Result};
+use crate::{ChatSession, Completion, Model, Request, Result};
 
 /// Runs many requests together with one model, on a thread of its own.
 ///
@@ -117,6 +117,27 @@ impl Engine {
         }
         let ticket = ticket?;
         self.post(request, Some(ticket))
+    }
+
+    /// An empty conversation whose turns are requests of this engine: any number of them go on side by side, and what they
+    /// begin with, such as instructions or tools, is run once for all. A [`ChatSession`] of its own remembers its own past
+    /// alone.
+    ///
+    /// ```no_run
+    /// # use dino_llm::{Engine, EngineOptions, Model, SamplingParams};
+    /// # let model = Model::load("model.gguf")?;
+    /// let engine = Engine::new(&model, EngineOptions::default())?;
+    /// let mut session = engine.chat()?.system("You answer in one sentence.");
+    /// let answer = session.send("Why is the sky blue?", &SamplingParams::default())?;
+    /// println!("{} ({} tokens were known)", answer.text, answer.usage.cached_tokens);
+    /// # Ok::<(), dino_llm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoChatTemplate`](crate::Error::NoChatTemplate), [`Error::Template`](crate::Error::Template).
+    pub fn chat(&self) -> Result<ChatSession> {
+        let template = self.model().chat_template()?;
+        Ok(ChatSession::with_engine(self, template))
     }
 
     /// Runs requests and waits for all of them. Completions come in the order of the requests; one that fails does not

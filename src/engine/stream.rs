@@ -80,6 +80,11 @@ impl EngineStream {
     /// # Errors
     /// [`EngineError`]; what the forward pass and the sampler report.
     pub fn into_completion(mut self) -> Result<Completion> {
+        self.complete()
+    }
+
+    /// As [`Self::into_completion`]; only the tokens are gone from this stream then.
+    pub(crate) fn complete(&mut self) -> Result<Completion> {
         while self.next().transpose()?.is_some() {}
         let ending = Ending {
             finish_reason: self.finish_reason.unwrap_or(FinishReason::Failed),

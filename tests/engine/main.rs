@@ -1,6 +1,7 @@
 //! Many requests at once, on tiny models.
 
 mod adapters;
+mod chat;
 #[path = "../generate/common.rs"]
 #[allow(dead_code)]
 mod common;

@@ -135,6 +135,11 @@ impl Embedder {
         self.encoder.config().hidden
     }
 
+    /// Tokens that a text may have.
+    pub fn context_length(&self) -> usize {
+        self.encoder.config().context_length
+    }
+
     /// The ids of a text, framed as the model wants it.
     ///
     /// # Errors

@@ -52,6 +52,8 @@ impl Recorder {
             counts
                 .time_to_first_token
                 .record(clock.queue + clock.prompt);
+            counts.prefill_time.record(clock.prompt);
+            counts.decode_time.record(clock.decode);
         }
         let whole = clock.queue + clock.prompt + clock.decode;
         counts.end_to_end.record(whole);

@@ -45,6 +45,12 @@ fn tokens_requests_and_times_are_counted() {
     assert_eq!(counts.time_to_first_token.count(), 3);
     assert_eq!(counts.time_per_output_token.count(), 20);
     assert_eq!(counts.end_to_end.count(), 3);
+    assert_eq!(
+        (counts.prefill_time.count(), counts.decode_time.count()),
+        (3, 3)
+    );
+    let parts = counts.queue_time.sum() + counts.prefill_time.sum() + counts.decode_time.sum();
+    assert!((parts - counts.end_to_end.sum()).abs() < 1e-6);
     assert_eq!(counts.queue_time.count(), 3);
     assert!(counts.steps >= 23);
     assert!(counts.decode_tokens_per_second() > 0.0);

@@ -30,6 +30,11 @@ impl MetricsSnapshot {
             "Bytes of the cache in use.",
             self.cache_pages * self.cache_page_bytes,
         )?;
+        page.gauge(
+            "kv_cache_remembered_bytes",
+            "Bytes of the cache that are remembered and make way.",
+            self.cache_pages_remembered * self.cache_page_bytes,
+        )?;
         self.write_counters(page)?;
         page.histogram(
             "request_queue_time_seconds",
@@ -40,6 +45,16 @@ impl MetricsSnapshot {
             "time_to_first_token_seconds",
             "From submission to the first token.",
             &self.time_to_first_token,
+        )?;
+        page.histogram(
+            "request_prefill_time_seconds",
+            "From the first step to the first token.",
+            &self.prefill_time,
+        )?;
+        page.histogram(
+            "request_decode_time_seconds",
+            "From the first token to the last.",
+            &self.decode_time,
         )?;
         page.histogram(
             "time_per_output_token_seconds",

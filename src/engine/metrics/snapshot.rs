@@ -49,6 +49,10 @@ pub struct MetricsSnapshot {
     pub queue_time: Histogram,
     /// From submission to the first token.
     pub time_to_first_token: Histogram,
+    /// From the first step to the first token.
+    pub prefill_time: Histogram,
+    /// From the first token to the last.
+    pub decode_time: Histogram,
     /// From each token to the next.
     pub time_per_output_token: Histogram,
     /// From submission to the end.
@@ -116,6 +120,8 @@ impl EngineMetrics {
             cache_page_bytes,
             queue_time: Histogram::default(),
             time_to_first_token: Histogram::default(),
+            prefill_time: Histogram::default(),
+            decode_time: Histogram::default(),
             time_per_output_token: Histogram::default(),
             end_to_end: Histogram::default(),
             drafted_tokens: 0,

@@ -11,11 +11,14 @@
 mod api;
 mod body;
 mod connections;
+mod cors;
 mod error;
 mod options;
 mod plan;
 mod router;
 mod serve;
+mod served;
+mod speculation;
 mod state;
 
 use clap::Parser as _;

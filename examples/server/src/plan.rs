@@ -5,11 +5,11 @@ mod forced;
 mod sampling;
 
 pub(crate) use fields::{GenerateBody, Logprobs, OneOrMany, PromptField};
-pub(crate) use forced::{forced_call, output_grammar};
+pub(crate) use forced::{forced_call, output_constraint};
 
 use std::sync::Arc;
 
-use dino_llm::{Constraint, EngineStream, Prompt, Request, SamplingParams};
+use dino_llm::{Adapter, Constraint, EngineStream, Prompt, Request, SamplingParams, Speculation};
 
 use crate::error::ApiError;
 use crate::state::App;
@@ -21,6 +21,38 @@ pub(crate) struct Plan {
     pub(crate) answers: usize,
     pub(crate) params: SamplingParams,
     pub(crate) constraint: Option<Constraint>,
+    pub(crate) run: Run,
+}
+
+/// How the engine runs requests, whatever they ask for.
+pub(crate) struct Run {
+    adapter: Option<Arc<Adapter>>,
+    speculation: Option<Speculation>,
+    priority: i32,
+}
+
+impl GenerateBody {
+    /// How the engine is to run the request.
+    pub(crate) fn run(&self, app: &App) -> Result<Run, ApiError> {
+        Ok(Run {
+            adapter: app.served.writer(self.model.as_deref())?.adapter,
+            speculation: app.speculations.choose(self.speculative_config)?,
+            // vLLM serves low numbers first, the engine high ones.
+            priority: self.priority.unwrap_or_default().saturating_neg(),
+        })
+    }
+}
+
+impl Run {
+    fn apply(&self, mut request: Request) -> Request {
+        if let Some(adapter) = &self.adapter {
+            request = request.adapter(adapter);
+        }
+        if let Some(speculation) = &self.speculation {
+            request = request.speculation(speculation.clone());
+        }
+        request.priority(self.priority)
+    }
 }
 
 impl Plan {
@@ -38,7 +70,8 @@ impl Plan {
                 let mut params = self.params.clone();
                 // The same seed for all would give the same answer again and again.
                 params.seed = params.seed.map(|seed| seed.wrapping_add(answer as u64));
-                let mut request = Request::new(prompt.clone(), &params).timeout(app.limits.answer);
+                let request = Request::new(prompt.clone(), &params).timeout(app.limits.answer);
+                let mut request = self.run.apply(request);
                 if let Some(constraint) = &self.constraint {
                     request = request.processor(constraint.clone());
                 }

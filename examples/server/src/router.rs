@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::api::{chat, completions, embeddings, metrics, models, tokens};
 use crate::body;
+use crate::cors;
 use crate::error::ApiError;
 use crate::state::App;
 
@@ -34,6 +35,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     open.merge(closed)
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(app.clone(), cors::allow))
         .layer(middleware::from_fn_with_state(app.clone(), count))
         .with_state(app.clone())
 }

@@ -31,7 +31,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
 
 async fn serve(app: &Arc<App>, options: &Options) -> Result<(), Failure> {
     let listener = TcpListener::bind((options.host, options.port)).await?;
-    println!("{} at http://{}", app.name, listener.local_addr()?);
+    println!("{} at http://{}", app.served.base, listener.local_addr()?);
     let (stop, stopping) = watch::channel(false);
     let mut draining = stop.subscribe();
     let watching = app.clone();

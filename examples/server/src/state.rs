@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dino_llm::{
-    ChatTemplate, Engine, EngineOptions, GrammarCompiler, Model, OutputFormat, Result,
-    default_model,
+    ChatTemplate, Engine, EngineOptions, GrammarCompiler, Model, OutputFormat, default_model,
 };
 use tokio::sync::Semaphore;
 
 use crate::options::Options;
+use crate::served::{Served, stem};
+use crate::speculation::Speculations;
 
 /// The model, its engine, and what requests may ask for.
 pub(crate) struct App {
@@ -20,12 +21,15 @@ pub(crate) struct App {
     /// `None` where the model is not made for conversations.
     pub(crate) template: Option<ChatTemplate>,
     pub(crate) format: OutputFormat,
-    /// The name that clients know the model by.
-    pub(crate) name: String,
+    /// What clients may name as `model`.
+    pub(crate) served: Served,
+    pub(crate) speculations: Speculations,
     /// Seconds since 1970.
     pub(crate) started: u64,
     pub(crate) limits: Limits,
     pub(crate) api_key: Option<String>,
+    /// Whose pages may use the server from a browser.
+    pub(crate) origins: Vec<String>,
     /// Who may prepare a request: templates, tokens and grammars take time, and all are given by clients.
     pub(crate) preparing: Semaphore,
     /// Who may use all threads to make vectors.
@@ -56,7 +60,10 @@ const MOST_PREPARING: usize = 4;
 
 impl App {
     /// Loads the model and starts the engine.
-    pub(crate) fn load(options: &Options) -> Result<Arc<Self>> {
+    ///
+    /// # Errors
+    /// If a model or adapter cannot be loaded, or two have one name.
+    pub(crate) fn load(options: &Options) -> Result<Arc<Self>, Box<dyn std::error::Error>> {
         let file = match &options.model {
             Some(file) => file.clone(),
             None => default_model::ensure(|_| {})?,
@@ -76,12 +83,7 @@ impl App {
             },
         )?;
         let template = model.chat_template().ok();
-        let stem = || {
-            file.file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned()
-        };
+        let name = options.alias.clone().unwrap_or_else(|| stem(&file));
         Ok(Arc::new(Self {
             grammars: GrammarCompiler::new(&model)?,
             format: template
@@ -90,8 +92,9 @@ impl App {
                 .unwrap_or_default(),
             template,
             engine,
+            served: Served::load(&model, name, options)?,
+            speculations: Speculations::load(&model, options)?,
             model,
-            name: options.alias.clone().unwrap_or_else(stem),
             started: now(),
             limits: Limits {
                 body: options.max_body,
@@ -101,6 +104,7 @@ impl App {
                 choices: options.max_choices,
             },
             api_key: options.api_key.clone(),
+            origins: options.allow_origin.clone(),
             preparing: Semaphore::new(MOST_PREPARING),
             embedding: Semaphore::new(1),
             is_stopping: AtomicBool::new(false),

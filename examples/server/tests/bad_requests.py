@@ -7,12 +7,14 @@ Prints `N passed, N failed`; the exit status is 1 if any failed.
 import concurrent.futures
 import http.client
 import json
+import pathlib
 import random
 import socket
 import struct
+import tempfile
 import time
 
-from server import Checks, Server, arguments
+from server import Checks, Server, arguments, write_adapter
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 ASK = {"prompt": "Once upon a time", "max_tokens": 8}
@@ -186,12 +188,34 @@ def a_full_queue_says_so(server):
             assert int(headers["Retry-After"]) >= 1 and body["error"]["code"] == "rate_limit_exceeded", body
 
 
+def read_slowly(server, body, chance):
+    """Reads a stream in small pieces with rests, and perhaps goes away before its end."""
+    with socket.socket() as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        line.connect(("127.0.0.1", server.port))
+        line.settimeout(120)
+        line.sendall(stream_request(body))
+        found, patience = b"", chance.choice([5, 10_000])
+        while b"[DONE]" not in found and b" 429 " not in found[:20] and patience:
+            piece = line.recv(512)
+            if not piece:
+                return False
+            found += piece
+            patience -= 1
+            time.sleep(0.001)
+    return True
+
+
 def one_of_many(server, number):
-    """One request of a kind that the number chooses; its outcome."""
+    """One request of a kind that the number chooses; whether its outcome is as it should be."""
     chance = random.Random(number)
     prompt = " ".join(chance.choices(["sea", "the", "was", "and", "1984", "été", "🌍"], k=chance.randint(1, 120)))
-    ask = {"prompt": prompt, "max_tokens": chance.randint(1, 24), "seed": number}
-    kind = chance.randrange(10)
+    ask = {"prompt": prompt, "max_tokens": chance.randint(1, 24), "seed": number, "priority": chance.randint(-1, 1)}
+    if chance.random() < 0.3:
+        ask["model"] = chance.choice(["one", "two"])
+    if chance.random() < 0.2:
+        ask["speculative_config"] = {"method": "ngram"}
+    kind = chance.randrange(14)
     if kind == 0:
         return server.request(TEXT, {**ask, "temperature": "hot"})[0] == 400
     if kind == 1:
@@ -200,6 +224,8 @@ def one_of_many(server, number):
         with socket.create_connection(("127.0.0.1", server.port)) as line:
             line.sendall(stream_request({**ask, "max_tokens": 200})[: None if kind == 2 else chance.randint(1, 100)])
             time.sleep(chance.random() / 10)
+            if chance.random() < 0.5:
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return True
     if kind == 4:
         ask = {"messages": [{"role": "user", "content": prompt}], "max_tokens": 12, "n": 2, "logprobs": True, "top_logprobs": 2}
@@ -209,6 +235,15 @@ def one_of_many(server, number):
         format = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
         status, _, body = server.request(CHAT, {"messages": [{"role": "user", "content": prompt}], "max_tokens": 40, "response_format": format})
         return status == 429 or status == 200 and json.loads(body["choices"][0]["message"]["content"])["a"] in ("x", "y")
+    if kind == 6:
+        return read_slowly(server, {**ask, "logprobs": 3}, chance)
+    if kind == 7:
+        status, _, body = server.request("/v1/embeddings", {"input": [prompt, "the sea"]})
+        return status == 200 and len(body["data"]) == 2
+    if kind == 8:
+        # More than the whole cache holds.
+        status, _, body = server.request(TEXT, {**ask, "prompt": prompt * 60})
+        return status in (400, 413, 429, 200) if len(prompt) < 100 else body["error"]["code"] in ("context_length_exceeded", "rate_limit_exceeded")
     status, _, body = server.request(TEXT, {**ask, "stream": kind % 2 == 0})
     return status == 429 or status == 200 and (kind % 2 == 1 or body.endswith("[DONE]\n\n"))
 
@@ -221,10 +256,18 @@ def many_mixed_requests_leave_nothing(server, count):
             wrong = [number for number, is_right in outcomes if not is_right]
         same(wrong, [])
         wait_until_idle(server)
-        return server.memory()
+        counts = {name.split("{")[0].removeprefix("dino_"): value for name, value in server.metrics().items()}
+        same((counts["num_requests_running"], counts["num_requests_waiting"]), (0, 0))
+        # Nobody holds a page; what is left is remembered, and makes way.
+        same(counts["kv_cache_bytes"], counts["kv_cache_remembered_bytes"])
+        return server.memory(), counts
     # The first round fills caches and buffers.
-    after = [round_of(0, count // 2), round_of(count // 2, count // 4), round_of(count // 2 + count // 4, count // 4)]
-    print("       resident MB after rounds:", [size >> 20 for size in after])
+    started = time.monotonic()
+    rounds = [round_of(0, count // 2), round_of(count // 2, count // 4), round_of(count // 2 + count // 4, count // 4)]
+    after, counts = [memory for memory, _ in rounds], rounds[-1][1]
+    print(f"       {count} requests in {time.monotonic() - started:.0f} s; resident MB after rounds: {[size >> 20 for size in after]}; "
+          f"{counts['num_preemptions_total']:.0f} preemptions, {counts['num_requests_refused_total']:.0f} refused by a full queue, "
+          f"{counts['prefix_cache_hits_total']:.0f} of {counts['prefix_cache_queries_total']:.0f} prompt tokens known")
     assert after[2] < after[0] + (24 << 20), after
     same(server.request("/health")[0], 200)
 
@@ -275,8 +318,18 @@ def main():
                       addresses_and_methods_are_checked, huge_bodies_are_refused, broken_http_is_refused, slow_senders_are_cut,
                       slow_readers_get_all, dropped_sockets_cancel, a_full_queue_says_so]:
             checks.run(check, server)
-        checks.run(many_mixed_requests_leave_nothing, server, options.count)
         checks.run(answers_are_the_same_afterwards, server, before)
+    with tempfile.TemporaryDirectory() as folder:
+        lora = []
+        for seed, name in enumerate(["one", "two"]):
+            write_adapter(pathlib.Path(folder, name), seed, 0.3)
+            lora.append(f"{name}={folder}/{name}")
+        # A cache of about 20 pages for 8 texts and their past.
+        tiny = ["--max-queue", "12", "--max-sequences", "8", "--cache-memory", str(30 << 20), "--lora", *lora]
+        with Server(options.server, options.model, *tiny) as server:
+            before = greedy(server)
+            checks.run(many_mixed_requests_leave_nothing, server, options.count)
+            checks.run(answers_are_the_same_afterwards, server, before)
     for check in [drains_when_told, stops_when_patience_ends, time_ends_an_answer]:
         checks.run(check, options)
     checks.end()

@@ -6,6 +6,8 @@ Prints `N passed, N failed`; the exit status is 1 if any failed.
 
 import json
 import math
+import pathlib
+import tempfile
 import threading
 import typing
 import urllib.request
@@ -13,7 +15,7 @@ import urllib.request
 import openai
 import pydantic
 
-from server import Checks, Server, arguments
+from server import Checks, ROOT, Server, arguments, write_adapter
 
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 INSTRUCTIONS = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
@@ -225,6 +227,23 @@ def forms_of_others_hold(client, model):
     number = text(structured_outputs={"regex": "[0-9]{3}-[a-f]{2}"})
     assert len(number) == 6 and number[:3].isdigit(), number
     assert set(text(grammar='root ::= "(" root ")" | "x"')) <= set("(x)")
+    # The names of vLLM's earlier versions.
+    assert text(guided_choice=["yes", "no"]) in ("yes", "no")
+    assert text(guided_regex="[ab]{4}").strip("ab") == ""
+    assert set(text(guided_grammar='root ::= "(" root ")" | "x"')) <= set("(x)")
+    schema = {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}
+    for given in (schema, json.dumps(schema)):
+        assert json.loads(text(guided_json=given))["n"] in (1, 2)
+    assert json.loads(text(response_format={"type": "json_object", "schema": schema}))["n"] in (1, 2)
+    for extra, param in [({"guided_regex": "("}, "guided_regex"), ({"guided_choice": []}, "guided_choice"), ({"guided_grammar": "root ::= ("}, "guided_grammar"),
+                         ({"guided_json": {"type": "x"}}, "guided_json"), ({"guided_regex": "a", "guided_choice": ["a"]}, "guided_choice"),
+                         ({"structured_outputs": {"regex": "(" * 3000}}, "structured_outputs")]:
+        try:
+            text(**extra)
+        except openai.BadRequestError as error:
+            same(error.param, param)
+        else:
+            raise AssertionError(f"{extra} was taken")
 
 
 def tools_are_called(client, model):
@@ -307,6 +326,53 @@ def errors_are_typed(client, model):
         raise AssertionError("a text longer than the context was taken")
 
 
+def priorities_and_speculation_change_no_text(client, model):
+    asked = dict(model=model, temperature=0, max_tokens=60, prompt="one two three four five one two three four five one two three")
+    plain = client.completions.create(**asked)
+    same(plain.usage.completion_tokens_details.accepted_prediction_tokens, 0)
+    for extra in [{"priority": 3}, {"priority": -3}, {"speculative_config": {"method": "none"}}]:
+        same(client.completions.create(**asked, extra_body=extra).choices[0].text, plain.choices[0].text)
+    guess = {"speculative_config": {"method": "ngram", "num_speculative_tokens": 6}}
+    guessed = client.completions.create(**asked, extra_body=guess)
+    same(guessed.choices[0].text, plain.choices[0].text)
+    assert guessed.usage.completion_tokens_details.accepted_prediction_tokens > 5, guessed.usage
+    for wrong in [{"method": "draft_model"}, {"method": "luck"}, {"method": "ngram", "num_speculative_tokens": 0}]:
+        try:
+            client.completions.create(**asked, extra_body={"speculative_config": wrong})
+        except openai.BadRequestError as error:
+            assert error.param.startswith("speculative_config"), error.body
+        else:
+            raise AssertionError(f"{wrong} was taken")
+
+
+def known_beginnings_are_counted(client, model):
+    instructions = {"role": "system", "content": "You answer questions about the sea. " * 20}
+    def known(question):
+        messages = [instructions, {"role": "user", "content": question}]
+        usage = client.chat.completions.create(model=model, messages=messages, max_tokens=4).usage
+        return usage.prompt_tokens_details.cached_tokens, usage.prompt_tokens
+    known("How deep is it?")
+    cached, whole = known("Why is it blue?")
+    assert whole - 20 < cached < whole, (cached, whole)
+
+
+def unsupported_fields_are_refused(client, model):
+    for field, value in [("best_of", 3), ("use_beam_search", True), ("prompt_logprobs", 1), ("continue_final_message", True),
+                         ("functions", [{"name": "x"}]), ("function_call", "auto"), ("modalities", ["audio"]), ("include_stop_str_in_output", True)]:
+        try:
+            client.chat.completions.create(model=model, messages=QUESTION, max_tokens=4, extra_body={field: value})
+        except openai.BadRequestError as error:
+            same(error.param, field)
+        else:
+            raise AssertionError(f"{field} was passed over")
+    try:
+        client.completions.create(model=model, prompt="One", echo=True, logprobs=1, max_tokens=1)
+    except openai.BadRequestError as error:
+        same(error.param, "echo")
+    else:
+        raise AssertionError("an echo with log probabilities was taken")
+
+
 def many_at_once(client, model):
     def text(number):
         return client.completions.create(model=model, prompt=f"{number}, {number + 1},", temperature=0, max_tokens=10).choices[0].text
@@ -336,6 +402,114 @@ def keys_are_checked(options):
         same(server.stop(), 0)
 
 
+def adapters_are_models(options):
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        for name, seed, size in [("one", 1, 0.6), ("two", 2, 0.6), ("nothing", 3, 0.0)]:
+            write_adapter(folder / name, seed, size)
+        lora = [f"{name}={folder / name}" for name in ("one", "two", "nothing")]
+        with Server(options.server, options.model, "--lora", *lora) as server:
+            client = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=300)
+            listed = client.models.list().data
+            same([entry.id for entry in listed], [server.model, "one", "two", "nothing"])
+            same([getattr(entry, "parent", None) for entry in listed], [None, *[server.model] * 3])
+            def answer(name):
+                return client.chat.completions.create(model=name, messages=QUESTION, temperature=0, max_tokens=24)
+            alone = {name: answer(name) for name in (server.model, "one", "two", "nothing")}
+            same([alone[name].model for name in alone], list(alone))
+            texts = {name: found.choices[0].message.content for name, found in alone.items()}
+            same(texts["nothing"], texts[server.model])
+            same(len({texts[name] for name in (server.model, "one", "two")}), 3)
+            # In one batch each has its own, and what one has left is known to it alone.
+            found, order = {}, [server.model, "two", "one", "nothing", "one", server.model, "two"]
+            def ask(number):
+                found[number] = answer(order[number])
+            threads = [threading.Thread(target=ask, args=(number,)) for number in range(len(order))]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            same([found[number].choices[0].message.content for number in range(len(order))], [texts[name] for name in order])
+            assert all(usage.prompt_tokens_details.cached_tokens == usage.prompt_tokens - 1 for usage in (found[number].usage for number in found))
+            for name in ("three", "one "):
+                try:
+                    answer(name)
+                except openai.NotFoundError as error:
+                    same((error.code, error.param), ("model_not_found", "model"))
+                else:
+                    raise AssertionError(f"{name!r} was found")
+            try:
+                client.embeddings.create(model="one", input="x")
+            except openai.BadRequestError as error:
+                same(error.param, "model")
+            else:
+                raise AssertionError("vectors were made with an adapter")
+            same(server.stop(), 0)
+
+
+def draft_models_guess(options):
+    with Server(options.server, options.model) as plain:
+        draft = plain.request("/v1/completions", {"prompt": "Once upon a time", "temperature": 0, "max_tokens": 40})[2]
+    with Server(options.server, options.model, "--draft", model_file(options), "--speculate-ngram", "4") as server:
+        ask = {"prompt": "Once upon a time", "temperature": 0, "max_tokens": 40}
+        always = server.request("/v1/completions", {**ask, "speculative_config": {"method": "draft_model", "num_speculative_tokens": 3}})[2]
+        same(always["choices"][0]["text"], draft["choices"][0]["text"])
+        same(server.request("/v1/completions", ask)[2]["choices"][0]["text"], draft["choices"][0]["text"])
+        counted = {name.split("{")[0]: value for name, value in server.metrics().items()}
+        assert counted["dino_spec_decode_num_draft_tokens_total"] >= counted["dino_spec_decode_num_accepted_tokens_total"] > 0, counted
+
+
+def model_file(options):
+    """The default model, where the server found it."""
+    cache = pathlib.Path.home() / ".cache/dino-llm"
+    return str(options.model or next(cache.glob("SmolLM2-135M-Instruct*.gguf")))
+
+
+def encoders_answer_embeddings(options):
+    encoder = ROOT / "tests/golden/tiny_encoders/bert.gguf"
+    with Server(options.server, options.model, "--embedding-model", str(encoder)) as server:
+        client = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
+        same([entry.id for entry in client.models.list().data], [server.model, "bert"])
+        texts = ["the river", "a hill and the sea", "the river", ""] * 40
+        together = client.embeddings.create(model="bert", input=texts)
+        same(together.model, "bert")
+        same({len(entry.embedding) for entry in together.data}, {32})
+        for text, entry in zip(texts[:4], together.data):
+            alone = client.embeddings.create(model="bert", input=text)
+            same(alone.data[0].embedding, entry.embedding)
+        same(together.data[0].embedding, together.data[158].embedding)
+        # Without a name it is the encoder that answers; the model by its own.
+        _, _, unnamed = server.request("/v1/embeddings", {"input": "the river"})
+        same((unnamed["model"], len(unnamed["data"][0]["embedding"])), ("bert", 32))
+        assert len(client.embeddings.create(model=server.model, input="the river").data[0].embedding) > 32
+        for wrong in [{"input": "the river " * 100}, {"input": [[]]}, {"input": [[99999999]]}, {"input": []}]:
+            status, _, body = server.request("/v1/embeddings", {"model": "bert", **wrong})
+            same((status, body["error"]["param"]), (400, "input"))
+        try:
+            client.chat.completions.create(model="bert", messages=QUESTION)
+        except openai.NotFoundError:
+            pass
+        else:
+            raise AssertionError("an encoder answered a conversation")
+
+
+def pages_of_other_origins_are_let_in_by_name(options):
+    preflight = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+    with Server(options.server, options.model) as server:
+        status, headers, _ = server.request("/v1/models", headers={"Origin": "https://a.example"})
+        same((status, headers["Access-Control-Allow-Origin"]), (200, None))
+        status, headers, _ = server.request("/v1/chat/completions", headers=preflight, method="OPTIONS")
+        same((status, headers["Access-Control-Allow-Origin"]), (405, None))
+    with Server(options.server, options.model, "--allow-origin", "https://a.example", "--api-key", "right") as server:
+        status, headers, _ = server.request("/v1/chat/completions", headers=preflight, method="OPTIONS")
+        same((status, headers["Access-Control-Allow-Origin"]), (204, "https://a.example"))
+        assert "authorization" in headers["Access-Control-Allow-Headers"]
+        status, headers, _ = server.request("/v1/models", headers={"Origin": "https://a.example"})
+        same((status, headers["Access-Control-Allow-Origin"]), (401, "https://a.example"))
+        status, headers, _ = server.request("/v1/models", headers={"Origin": "https://b.example", "Authorization": "Bearer right"})
+        same((status, headers["Access-Control-Allow-Origin"]), (200, None))
+
+
 def main():
     options = arguments(__doc__).parse_args()
     checks = Checks()
@@ -345,11 +519,14 @@ def main():
             models, typed_control_tokens, completion, completion_of_many_prompts, completion_of_tokens, completion_streams, completion_echoes,
             completion_logprobs, chat, chat_takes_parts_and_developers, chat_streams, chat_logprobs, chat_gives_several,
             seeds_repeat, stops_end_the_text, biases_change_the_text, schema_holds, json_object_holds, forms_of_others_hold,
-            tools_are_called, tool_calls_stream, tools_may_be_left_alone, embeddings, errors_are_typed, many_at_once,
+            tools_are_called, tool_calls_stream, tools_may_be_left_alone, embeddings, errors_are_typed, priorities_and_speculation_change_no_text,
+            known_beginnings_are_counted, unsupported_fields_are_refused, many_at_once,
         ]:
             checks.run(check, client, server.model)
         checks.run(same, server.stop(), 0)
-    checks.run(keys_are_checked, options)
+    for check in [keys_are_checked, adapters_are_models, draft_models_guess, encoders_answer_embeddings,
+                  pages_of_other_origins_are_let_in_by_name]:
+        checks.run(check, options)
     checks.end()
 
 

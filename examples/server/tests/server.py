@@ -4,7 +4,9 @@ import argparse
 import json
 import os
 import pathlib
+import random
 import signal
+import struct
 import subprocess
 import sys
 import urllib.error
@@ -47,10 +49,10 @@ class Server:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
 
-    def request(self, path, body=None, headers={}, timeout=120):
+    def request(self, path, body=None, headers={}, timeout=120, method=None):
         """Status, headers and body of an answer; the body as JSON where it is."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, headers)
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=timeout) as answer:
                 status, found, text = answer.status, answer.headers, answer.read()
@@ -78,6 +80,23 @@ class Server:
         lines = self.request("/metrics")[2].splitlines()
         pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, value in pairs}
+
+
+def write_adapter(folder, seed, size, layers=30, hidden=576, rank=4):
+    """A random adapter of the default model's output projections, as PEFT writes it; with a size of 0 it changes nothing."""
+    chance = random.Random(seed)
+    header, data = {}, b""
+    for layer in range(layers):
+        for matrix, shape, scale in [("A", [rank, hidden], hidden**-0.5), ("B", [hidden, rank], size)]:
+            values = [chance.gauss(0, scale) if scale else 0.0 for _ in range(rank * hidden)]
+            name = f"base_model.model.model.layers.{layer}.self_attn.o_proj.lora_{matrix}.weight"
+            header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + 4 * len(values)]}
+            data += struct.pack(f"<{len(values)}f", *values)
+    folder.mkdir(parents=True)
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": 2 * rank, "target_modules": ["o_proj"], "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    text = json.dumps(header).encode()
+    (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
 
 
 class Checks:

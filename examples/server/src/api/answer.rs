@@ -45,6 +45,8 @@ struct Envelope {
     /// Answers to each prompt.
     answers: usize,
     usage: Usage,
+    /// Tokens guessed ahead, and those of them that were right.
+    guessed: (usize, usize),
 }
 
 /// Answers a request.
@@ -57,9 +59,10 @@ pub(super) async fn respond<D: Dialect>(
     let envelope = Envelope {
         id: format!("{}-{:016x}{:08x}", D::NAMES.0, fresh(), fresh() as u32),
         created: now(),
-        model: app.name.clone(),
+        model: app.served.writer(body.model.as_deref())?.name,
         answers: body.n.unwrap_or(1).max(1),
         usage: Usage::default(),
+        guessed: (0, 0),
     };
     if body.is_streamed() {
         Ok(events(envelope, choices, dialect, body.wants_usage()))
@@ -195,18 +198,26 @@ impl Envelope {
     /// The prompt is counted once, however many answers it gets.
     fn count(&mut self, index: usize, end: &End) {
         self.usage.completion_tokens += end.usage.completion_tokens;
+        self.guessed.0 += end.guessed.0;
+        self.guessed.1 += end.guessed.1;
         if index.is_multiple_of(self.answers) {
             self.usage.prompt_tokens += end.usage.prompt_tokens;
             self.usage.cached_tokens += end.usage.cached_tokens;
         }
     }
 
+    /// With what was known of the prompt, and, as for OpenAI's predicted outputs, how guesses came true.
     fn usage(&self) -> Json {
+        let (guessed, right) = self.guessed;
         json!({
             "prompt_tokens": self.usage.prompt_tokens,
             "completion_tokens": self.usage.completion_tokens,
             "total_tokens": self.usage.prompt_tokens + self.usage.completion_tokens,
             "prompt_tokens_details": {"cached_tokens": self.usage.cached_tokens},
+            "completion_tokens_details": {
+                "accepted_prediction_tokens": right,
+                "rejected_prediction_tokens": guessed - right,
+            },
         })
     }
 }

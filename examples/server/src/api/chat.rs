@@ -15,7 +15,7 @@ use super::chat_choice::Chat;
 use super::choices::{Choices, join};
 use crate::body::Payload;
 use crate::error::ApiError;
-use crate::plan::{GenerateBody, Logprobs, Plan, forced_call, output_grammar, prepare};
+use crate::plan::{GenerateBody, Logprobs, Plan, forced_call, output_constraint, prepare};
 use crate::state::App;
 
 /// Answers a conversation.
@@ -32,7 +32,8 @@ pub(crate) async fn handle(
 }
 
 fn start(app: &App, body: &GenerateBody) -> Result<(Choices, Chat), ApiError> {
-    body.check_model(app)?;
+    let run = body.run(app)?;
+    body.check_supported()?;
     let tools = Tools::read(body)?;
     let mut prompt = render(app, body, &tools)?;
     let constraint = tools.constraint(app, body)?;
@@ -65,6 +66,7 @@ fn start(app: &App, body: &GenerateBody) -> Result<(Choices, Chat), ApiError> {
         answers,
         params,
         constraint,
+        run,
     };
     let streams = plan.submit(app)?;
     let parser = || {
@@ -131,12 +133,11 @@ impl<'b> Tools<'b> {
     }
 
     fn constraint(&self, app: &App, body: &GenerateBody) -> Result<Option<Constraint>, ApiError> {
-        let grammar = output_grammar(body)?;
+        let constraint = output_constraint(app, body)?;
         if self.forced.is_empty() {
-            let compiled = grammar.map(|grammar| app.grammars.compile(&grammar));
-            return Ok(compiled.transpose()?);
+            return Ok(constraint);
         }
-        if grammar.is_some() {
+        if constraint.is_some() {
             let message = "an answer that has to be a call cannot have another form as well";
             return Err(ApiError::bad("response_format", message));
         }

@@ -27,6 +27,8 @@ pub(super) enum Event {
 pub(super) struct End {
     pub(super) finish_reason: FinishReason,
     pub(super) usage: Usage,
+    /// Tokens guessed ahead, and those of them that were right.
+    pub(super) guessed: (usize, usize),
 }
 
 /// Joins streams in the order of their places.
@@ -50,10 +52,14 @@ impl Stream for Choice {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Some(Ok(token))) => Event::Token(token),
             Poll::Ready(Some(Err(error))) => Event::Failed(error),
-            Poll::Ready(None) => Event::End(End {
-                finish_reason: stream.finish_reason().unwrap_or(FinishReason::Failed),
-                usage: stream.usage(),
-            }),
+            Poll::Ready(None) => {
+                let stats = stream.stats();
+                Event::End(End {
+                    finish_reason: stream.finish_reason().unwrap_or(FinishReason::Failed),
+                    usage: stream.usage(),
+                    guessed: (stats.drafted_tokens, stats.accepted_tokens),
+                })
+            }
         };
         if !matches!(event, Event::Token(_)) {
             self.stream = None;

@@ -12,7 +12,7 @@ use super::choices::{Choices, End, join};
 use super::logprobs::completion_entries;
 use crate::body::Payload;
 use crate::error::ApiError;
-use crate::plan::{GenerateBody, Logprobs, Plan, output_grammar, prepare};
+use crate::plan::{GenerateBody, Logprobs, Plan, output_constraint, prepare};
 use crate::state::App;
 
 /// Tokens of an answer where the request does not say, as OpenAI has it.
@@ -32,7 +32,8 @@ pub(crate) async fn handle(
 }
 
 fn start(app: &App, body: &GenerateBody) -> Result<(Choices, Texts), ApiError> {
-    body.check_model(app)?;
+    let run = body.run(app)?;
+    body.check_supported()?;
     if body
         .suffix
         .as_ref()
@@ -51,19 +52,20 @@ fn start(app: &App, body: &GenerateBody) -> Result<(Choices, Texts), ApiError> {
     };
     let answers = body.n.unwrap_or(1);
     let echoes = if body.echo == Some(true) {
+        if logprobs.is_some() {
+            let message = "log probabilities are given for generated tokens alone, not for an echo";
+            return Err(ApiError::bad("echo", message));
+        }
         echoed(app, &prompts)?
     } else {
         vec![String::new(); prompts.len()]
     };
-    let grammar = output_grammar(body)?;
-    let constraint = grammar
-        .map(|grammar| app.grammars.compile(&grammar))
-        .transpose()?;
     let plan = Plan {
         prompts,
         answers,
         params: body.sampling(app, Some(DEFAULT_TOKENS), logprobs)?,
-        constraint,
+        constraint: output_constraint(app, body)?,
+        run,
     };
     let streams = plan.submit(app)?;
     let texts = Texts {

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use dino_llm::{CancelToken, Embedding, Prompt};
+use dino_llm::{CancelToken, Embedder, Embedding, Prompt};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
@@ -18,7 +18,9 @@ use crate::plan::PromptField;
 use crate::state::App;
 
 /// Texts of one request.
-const MOST_TEXTS: usize = 512;
+const MOST_TEXTS: usize = 2048;
+/// Texts between two looks at the clock.
+const TEXTS_AT_A_TIME: usize = 64;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct EmbeddingsBody {
@@ -52,8 +54,8 @@ pub(crate) async fn handle(
     State(app): State<Arc<App>>,
     Payload(body): Payload<EmbeddingsBody>,
 ) -> Result<Response, ApiError> {
-    app.check_model(body.model.as_deref())?;
-    let size = app.model.config().hidden;
+    let reader = app.served.reader(body.model.as_deref())?;
+    let size = reader.map_or(app.model.config().hidden, Embedder::dimensions);
     if body.dimensions.is_some_and(|asked| asked != size) {
         return Err(ApiError::bad(
             "dimensions",
@@ -67,10 +69,11 @@ pub(crate) async fn handle(
     }
     let cancel = CancelToken::new();
     let _guard = CancelOnDrop(cancel.clone());
-    // One after another: each uses all threads.
+    // One request after another: each uses all threads.
     let permit = app.embedding.acquire().await.map_err(ApiError::internal)?;
-    let working = app.clone();
-    let embedding = tokio::task::spawn_blocking(move || embed(&working, texts, &cancel));
+    let (working, model) = (app.clone(), body.model.clone());
+    let embedding =
+        tokio::task::spawn_blocking(move || embed(&working, model.as_deref(), texts, &cancel));
     let embedded = embedding.await.map_err(ApiError::internal)??;
     drop(permit);
     let tokens: usize = embedded.iter().map(|embedding| embedding.tokens).sum();
@@ -78,26 +81,59 @@ pub(crate) async fn handle(
         let vector = encode(&embedding.vector, body.encoding_format);
         json!({"object": "embedding", "index": index, "embedding": vector})
     });
+    let name = match (&body.model, &app.served.embedder) {
+        (Some(name), _) => name,
+        (None, Some((name, _))) => name,
+        (None, None) => &app.served.base,
+    };
     Ok(body::json(&json!({
         "object": "list",
         "data": data.collect::<Vec<_>>(),
-        "model": app.name,
+        "model": name,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     })))
 }
 
-fn embed(app: &App, texts: Vec<Prompt>, cancel: &CancelToken) -> Result<Vec<Embedding>, ApiError> {
+/// Makes the vectors, some texts at a time: between these it looks whether anybody still waits.
+fn embed(
+    app: &App,
+    model: Option<&str>,
+    texts: Vec<Prompt>,
+    cancel: &CancelToken,
+) -> Result<Vec<Embedding>, ApiError> {
     let started = Instant::now();
+    let reader = app.served.reader(model)?;
     let mut embedded = Vec::with_capacity(texts.len());
-    for text in texts {
+    for some in texts.chunks(TEXTS_AT_A_TIME) {
         if cancel.is_cancelled() || started.elapsed() > app.limits.answer {
             let message = "the time for an answer ran out";
             return Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, message));
         }
-        let embedding = app.model.embed(text);
-        embedded.push(embedding.map_err(|error| ApiError::from(error).param("input"))?);
+        let made = match reader {
+            Some(embedder) => read(embedder, some),
+            None => app.model.embed_batch(some.iter().cloned()),
+        };
+        embedded.extend(made.map_err(|error| ApiError::from(error).param("input"))?);
     }
     Ok(embedded)
+}
+
+/// Vectors by an encoder.
+fn read(embedder: &Embedder, texts: &[Prompt]) -> Result<Vec<Embedding>, dino_llm::Error> {
+    let tokens = texts.iter().map(|text| match text {
+        Prompt::Text { text, .. } => embedder.tokens(text),
+        Prompt::Rendered(prompt) => embedder.tokens(prompt.as_str()),
+        Prompt::Tokens(tokens) if tokens.is_empty() => Err(dino_llm::Error::EmptyPrompt),
+        Prompt::Tokens(tokens) => Ok(tokens.clone()),
+    });
+    let tokens = tokens.collect::<Result<Vec<_>, _>>()?;
+    let vectors = embedder.embed_tokens(&tokens)?;
+    let pairs = vectors.into_iter().zip(tokens);
+    let embedding = |(vector, tokens): (Vec<f32>, Vec<u32>)| Embedding {
+        vector,
+        tokens: tokens.len(),
+    };
+    Ok(pairs.map(embedding).collect())
 }
 
 fn encode(vector: &[f32], encoding: Encoding) -> Json {

@@ -18,7 +18,7 @@ pub(crate) async fn handle(State(app): State<Arc<App>>) -> Response {
 
 fn text(app: &App) -> String {
     let snapshot = app.engine.metrics().snapshot();
-    let mut text = snapshot.to_prometheus(&app.name);
+    let mut text = snapshot.to_prometheus(&app.served.base);
     text.push_str(
         "# HELP dino_http_requests_total Requests answered, by what became of them.\n\
          # TYPE dino_http_requests_total counter\n",

@@ -4,32 +4,25 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use crate::body;
 use crate::error::ApiError;
 use crate::state::App;
 
-/// The one model in a list.
+/// All that is served: the model, it with each adapter, the encoder.
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Response {
-    body::json(&json!({"object": "list", "data": [describe(&app)]}))
+    let data: Vec<_> = app.served.names().map(|name| app.describe(name)).collect();
+    body::json(&json!({"object": "list", "data": data}))
 }
 
-/// The model by its name.
+/// One of them by its name.
 pub(crate) async fn one(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
 ) -> Result<Response, ApiError> {
-    app.check_model(Some(&name))?;
-    Ok(body::json(&describe(&app)))
-}
-
-fn describe(app: &App) -> Json {
-    json!({
-        "id": app.name,
-        "object": "model",
-        "created": app.started,
-        "owned_by": "dino-llm",
-        "max_model_len": app.engine.context_length(),
-    })
+    if app.served.names().all(|known| known != name) {
+        return Err(app.served.unknown(&name));
+    }
+    Ok(body::json(&app.describe(&name)))
 }

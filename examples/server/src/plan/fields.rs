@@ -8,6 +8,8 @@ use dino_llm::{Message, Prompt};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
+use crate::speculation::SpeculativeConfig;
+
 /// The body of a request for text.
 #[derive(Debug, Deserialize)]
 pub(crate) struct GenerateBody {
@@ -47,8 +49,28 @@ pub(crate) struct GenerateBody {
     pub(crate) tool_choice: Option<Json>,
     pub(crate) response_format: Option<ResponseFormat>,
     pub(crate) structured_outputs: Option<StructuredOutputs>,
+    /// The same under the names of vLLM's earlier versions.
+    pub(crate) guided_json: Option<Json>,
+    pub(crate) guided_regex: Option<String>,
+    pub(crate) guided_choice: Option<Vec<String>>,
+    pub(crate) guided_grammar: Option<String>,
     /// GBNF, as llama.cpp takes it.
     pub(crate) grammar: Option<String>,
+
+    pub(crate) speculative_config: Option<SpeculativeConfig>,
+    /// As vLLM has it: lower ones are served first.
+    pub(crate) priority: Option<i32>,
+
+    /// Fields that would change the answer and are not supported: they may only say nothing.
+    pub(crate) best_of: Option<usize>,
+    pub(crate) use_beam_search: Option<bool>,
+    pub(crate) prompt_logprobs: Option<Json>,
+    pub(crate) include_stop_str_in_output: Option<bool>,
+    pub(crate) continue_final_message: Option<bool>,
+    pub(crate) functions: Option<Json>,
+    pub(crate) function_call: Option<Json>,
+    pub(crate) modalities: Option<Vec<String>>,
+
     /// Variables of the chat template, such as `enable_thinking`.
     pub(crate) chat_template_kwargs: Option<Map<String, Json>>,
 }
@@ -102,8 +124,13 @@ pub(crate) enum Logprobs {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum ResponseFormat {
     Text,
-    JsonObject,
-    JsonSchema { json_schema: NamedSchema },
+    /// With llama.cpp's schema, if it is there.
+    JsonObject {
+        schema: Option<Json>,
+    },
+    JsonSchema {
+        json_schema: NamedSchema,
+    },
 }
 
 #[derive(Debug, Deserialize)]

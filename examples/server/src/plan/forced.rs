@@ -8,40 +8,82 @@ use super::fields::ResponseFormat;
 use crate::error::ApiError;
 use crate::state::App;
 
-/// The form that the request asks its answer to have.
-pub(crate) fn output_grammar(body: &GenerateBody) -> Result<Option<Grammar>, ApiError> {
+/// What holds the answer to the form that the request asks for, if it asks for one.
+pub(crate) fn output_constraint(
+    app: &App,
+    body: &GenerateBody,
+) -> Result<Option<Constraint>, ApiError> {
+    let mut given = asked(body)
+        .into_iter()
+        .filter_map(|(field, grammar)| Some((field, grammar?)));
+    match (given.next(), given.next()) {
+        (Some(_), Some((field, _))) => {
+            let message = "the answer can have one form; several are asked for";
+            Err(ApiError::bad(field, message))
+        }
+        (Some((field, grammar)), None) => {
+            let compiled = app.grammars.compile(&grammar);
+            let refused = |error| ApiError::from(error).param(field);
+            compiled.map(Some).map_err(refused)
+        }
+        (None, _) => Ok(None),
+    }
+}
+
+/// The fields that ask for a form, and the form.
+fn asked(body: &GenerateBody) -> Vec<(&'static str, Option<Grammar>)> {
     let from_format = match &body.response_format {
         None | Some(ResponseFormat::Text) => None,
-        Some(ResponseFormat::JsonObject) => Some(Grammar::JsonObject),
+        Some(ResponseFormat::JsonObject { schema: None }) => Some(Grammar::JsonObject),
+        Some(ResponseFormat::JsonObject {
+            schema: Some(given),
+        }) => Some(schema(given.clone())),
         Some(ResponseFormat::JsonSchema { json_schema }) => {
             let schema = json_schema.schema.clone().unwrap_or_else(|| json!({}));
             Some(Grammar::JsonSchema(schema))
         }
     };
-    let mut all = vec![from_format, body.grammar.clone().map(Grammar::Gbnf)];
+    let mut all = vec![
+        ("response_format", from_format),
+        ("grammar", body.grammar.clone().map(Grammar::Gbnf)),
+        ("guided_json", body.guided_json.clone().map(schema)),
+        (
+            "guided_regex",
+            body.guided_regex.clone().map(Grammar::Regex),
+        ),
+        (
+            "guided_choice",
+            body.guided_choice.clone().map(Grammar::Choice),
+        ),
+        ("guided_grammar", body.guided_grammar.clone().map(grammar)),
+    ];
     if let Some(outputs) = &body.structured_outputs {
-        let grammar = outputs.grammar.clone().map(|source| {
-            if source.contains("::=") {
-                Grammar::Gbnf(source)
-            } else {
-                Grammar::Lark(source)
-            }
-        });
-        all.extend([
-            outputs.json.clone().map(Grammar::JsonSchema),
-            (outputs.json_object == Some(true)).then_some(Grammar::JsonObject),
+        let is_object = outputs.json_object == Some(true);
+        let forms = [
+            outputs.json.clone().map(schema),
+            is_object.then_some(Grammar::JsonObject),
             outputs.regex.clone().map(Grammar::Regex),
             outputs.choice.clone().map(Grammar::Choice),
-            grammar,
-        ]);
+            outputs.grammar.clone().map(grammar),
+        ];
+        all.extend(forms.map(|form| ("structured_outputs", form)));
     }
-    let mut given = all.into_iter().flatten();
-    match (given.next(), given.next()) {
-        (Some(_), Some(_)) => {
-            let message = "the answer can have one form; several are asked for";
-            Err(ApiError::bad("response_format", message))
-        }
-        (grammar, _) => Ok(grammar),
+    all
+}
+
+/// vLLM takes schemas also as text.
+fn schema(schema: Json) -> Grammar {
+    let parsed = schema
+        .as_str()
+        .and_then(|text| serde_json::from_str(text).ok());
+    Grammar::JsonSchema(parsed.unwrap_or(schema))
+}
+
+/// vLLM takes grammars of both kinds under one name.
+fn grammar(source: String) -> Grammar {
+    match source.contains("::=") {
+        true => Grammar::Gbnf(source),
+        false => Grammar::Lark(source),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use dino_llm::SamplingParams;
+use serde_json::Value as Json;
 
 use super::{GenerateBody, OneOrMany};
 use crate::error::ApiError;
@@ -74,9 +75,44 @@ impl GenerateBody {
             .collect()
     }
 
-    /// Refuses other models than the one that is served.
-    pub(crate) fn check_model(&self, app: &App) -> Result<(), ApiError> {
-        app.check_model(self.model.as_deref())
+    /// Refuses what would change the answer and is not supported, rather than pass it over.
+    pub(crate) fn check_supported(&self) -> Result<(), ApiError> {
+        let is_set = |field: &Option<Json>| field.as_ref().is_some_and(|value| !value.is_null());
+        let other_than_text = |kinds: &Vec<String>| kinds.iter().any(|kind| kind != "text");
+        let asked = [
+            (
+                "best_of",
+                self.best_of
+                    .is_some_and(|count| count > self.n.unwrap_or(1)),
+            ),
+            ("use_beam_search", self.use_beam_search == Some(true)),
+            ("prompt_logprobs", is_set(&self.prompt_logprobs)),
+            (
+                "include_stop_str_in_output",
+                self.include_stop_str_in_output == Some(true),
+            ),
+            (
+                "continue_final_message",
+                self.continue_final_message == Some(true),
+            ),
+            (
+                "modalities",
+                self.modalities.as_ref().is_some_and(other_than_text),
+            ),
+        ];
+        if let Some((field, _)) = asked.into_iter().find(|(_, asked)| *asked) {
+            return Err(ApiError::bad(field, format!("`{field}` is not supported")));
+        }
+        for (field, value, instead) in [
+            ("functions", &self.functions, "tools"),
+            ("function_call", &self.function_call, "tool_choice"),
+        ] {
+            if is_set(value) {
+                let message = format!("`{field}` is out of use; `{instead}` takes its place");
+                return Err(ApiError::bad(field, message));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn is_streamed(&self) -> bool {
@@ -86,21 +122,5 @@ impl GenerateBody {
     pub(crate) fn wants_usage(&self) -> bool {
         let options = self.stream_options.as_ref();
         options.is_some_and(|options| options.include_usage == Some(true))
-    }
-}
-
-impl App {
-    /// Refuses other models than the one that is served.
-    pub(crate) fn check_model(&self, asked: Option<&str>) -> Result<(), ApiError> {
-        match asked {
-            Some(asked) if asked != self.name => {
-                let message = format!("there is no model `{asked}`; this is `{}`", self.name);
-                let status = axum::http::StatusCode::NOT_FOUND;
-                Err(ApiError::new(status, message)
-                    .param("model")
-                    .code("model_not_found"))
-            }
-            _ => Ok(()),
-        }
     }
 }

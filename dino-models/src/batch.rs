@@ -27,6 +27,15 @@ pub struct Span {
     pub adapter: Option<Arc<Adapter>>,
 }
 
+/// Rows of a batch that run with one adapter.
+#[derive(Clone, Debug)]
+pub struct AdaptedRows {
+    /// What is added to the model's linear layers.
+    pub adapter: Arc<Adapter>,
+    /// The rows, ascending; runs that touch are one.
+    pub rows: Vec<Range<usize>>,
+}
+
 /// Tokens of one or many sequences that go through a model together.
 ///
 /// ```
@@ -44,6 +53,7 @@ pub struct Span {
 pub struct Batch {
     tokens: Vec<u32>,
     spans: Vec<Span>,
+    adapted: Vec<AdaptedRows>,
     wanted: Vec<usize>,
 }
 
@@ -81,6 +91,9 @@ impl Batch {
             Wanted::Last => self.wanted.push(rows.end - 1),
             Wanted::All => self.wanted.extend(rows.clone()),
         }
+        if let Some(adapter) = adapter {
+            self.adapt(adapter, rows.clone());
+        }
         let adapter = adapter.cloned();
         self.spans.push(Span {
             sequence,
@@ -89,9 +102,24 @@ impl Batch {
         });
     }
 
+    fn adapt(&mut self, adapter: &Arc<Adapter>, rows: Range<usize>) {
+        let mut known = self.adapted.iter_mut();
+        match known.find(|known| known.adapter.id() == adapter.id()) {
+            Some(known) => match known.rows.last_mut() {
+                Some(last) if last.end == rows.start => last.end = rows.end,
+                _ => known.rows.push(rows),
+            },
+            None => self.adapted.push(AdaptedRows {
+                adapter: Arc::clone(adapter),
+                rows: vec![rows],
+            }),
+        }
+    }
+
     /// Empties it, keeping its memory.
     pub fn clear(&mut self) {
         self.tokens.clear();
+        self.adapted.clear();
         self.spans.clear();
         self.wanted.clear();
     }
@@ -104,6 +132,11 @@ impl Batch {
     /// The spans, in the order of their rows.
     pub fn spans(&self) -> &[Span] {
         &self.spans
+    }
+
+    /// The rows with adapters, once for each adapter.
+    pub fn adapted(&self) -> &[AdaptedRows] {
+        &self.adapted
     }
 
     /// The rows that want logits, ascending.

@@ -45,7 +45,7 @@ pub mod transformer;
 
 pub use adapter::{Adapter, AdapterBase};
 pub use arch::{Architecture, Registry};
-pub use batch::{Batch, Span, Wanted};
+pub use batch::{AdaptedRows, Batch, Span, Wanted};
 pub use beside::FileBeside;
 pub use cache::{Cache, Saved, SavedError, SequenceId};
 pub use causal_lm::{CausalLm, Config, Scratch};

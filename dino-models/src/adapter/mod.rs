@@ -15,7 +15,8 @@ use crate::{CausalLm, ModelError};
 use dino_kernels::ops::{self, LinearInput};
 use dino_kernels::{Compute, PackedWeight};
 use hashbrown::HashMap;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Slice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -124,21 +125,45 @@ impl Adapter {
             .sum()
     }
 
-    /// Adds what the adapter makes of `input`, `[tokens, in_features]`, to the result of the layer whose weight is called
-    /// `name`, `[tokens, out_features]`.
+    /// Adds what the adapter makes of some rows of `input`, `[tokens, in_features]`, to those of the result of the layer
+    /// whose weight is called `name`, `[tokens, out_features]`. All rows are run together, wherever they lie.
     pub fn add(
         &self,
         compute: &Compute,
         name: &str,
-        input: ArrayView2<'_, f32>,
-        mut output: ArrayViewMut2<'_, f32>,
+        rows: &[Range<usize>],
+        (input, mut output): (ArrayView2<'_, f32>, ArrayViewMut2<'_, f32>),
     ) {
-        for part in self.layers.get(name).into_iter().flatten() {
-            let mut inner = Array2::zeros((input.nrows(), part.down.rows()));
-            let down = ops::Linear::store(&part.down, None, inner.view_mut());
-            ops::linear(compute, LinearInput::precise(input), &[down]);
-            let up = ops::Linear::add(&part.up, None, output.view_mut());
-            ops::linear(compute, LinearInput::precise(inner.view()), &[up]);
+        let Some(parts) = self.layers.get(name) else {
+            return;
+        };
+        if let [rows] = rows {
+            let rows = Slice::from(rows.clone());
+            let input = input.slice_axis(Axis(0), rows);
+            for part in parts {
+                part.add(compute, input, output.slice_axis_mut(Axis(0), rows));
+            }
+            return;
         }
+        let indices: Vec<usize> = rows.iter().cloned().flatten().collect();
+        let input = input.select(Axis(0), &indices);
+        let mut results = output.select(Axis(0), &indices);
+        for part in parts {
+            part.add(compute, input.view(), results.view_mut());
+        }
+        for (&index, result) in indices.iter().zip(results.rows()) {
+            output.row_mut(index).assign(&result);
+        }
+    }
+}
+
+impl LowRank {
+    /// Adds `B A x` to `output`, `[tokens, out_features]`.
+    fn add(&self, compute: &Compute, input: ArrayView2<'_, f32>, output: ArrayViewMut2<'_, f32>) {
+        let mut inner = Array2::zeros((input.nrows(), self.down.rows()));
+        let down = ops::Linear::store(&self.down, None, inner.view_mut());
+        ops::linear(compute, LinearInput::precise(input), &[down]);
+        let up = ops::Linear::add(&self.up, None, output);
+        ops::linear(compute, LinearInput::precise(inner.view()), &[up]);
     }
 }

@@ -3,10 +3,11 @@
 use super::buffers::Rows;
 use super::forward::Context;
 use super::norm::{Before, Norm};
+use crate::AdaptedRows;
 use crate::arch::Linear;
 use crate::rounded::{Rounded, reads};
 use dino_kernels::ops::{self, LinearInput};
-use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use std::ops::Range;
 
 /// A linear layer, and what becomes of its result.
@@ -80,14 +81,10 @@ impl Context<'_> {
             jobs.iter_mut()
                 .for_each(|job| self.linear_alone(input, job));
         }
-        for span in self.batch.spans() {
-            if let Some(adapter) = &span.adapter {
-                let rows = Slice::from(span.rows.clone());
-                for Job { layer, output, .. } in &mut jobs {
-                    let input = input.rows().slice_axis_move(Axis(0), rows);
-                    let output = output.slice_axis_mut(Axis(0), rows);
-                    adapter.add(self.compute, layer.weight.name(), input, output);
-                }
+        for AdaptedRows { adapter, rows } in self.batch.adapted() {
+            for Job { layer, output, .. } in &mut jobs {
+                let (name, output) = (layer.weight.name(), output.view_mut());
+                adapter.add(self.compute, name, rows, (input.rows(), output));
             }
         }
     }

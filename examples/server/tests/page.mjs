@@ -31,7 +31,9 @@ function holds(is, message) {
   if (!is) throw new Error(message);
 }
 
-const server = spawn(option("server", "target/release/dino-server"), ["--port", "0"], { stdio: ["ignore", "pipe", "inherit"] });
+// `--lora NAME=PATH` gives a model to choose.
+const lora = option("lora");
+const server = spawn(option("server", "target/release/dino-server"), ["--port", "0", ...(lora ? ["--lora", lora] : [])], { stdio: ["ignore", "pipe", "inherit"] });
 const [line] = await new Promise(resolve => createInterface(server.stdout).once("line", (...lines) => resolve(lines)));
 const url = line.split(" at ")[1];
 const browser = await chromium.launchPersistentContext(mkdtempSync(join(tmpdir(), "page-")), {
@@ -49,6 +51,19 @@ const idle = () => page.waitForFunction(() => document.querySelector("#send").te
 
 await check("the model's name is shown", async () => {
   await page.waitForFunction(() => document.querySelector("#name").textContent !== "Dino-LLM");
+});
+await check("adapters can be chosen", async () => {
+  holds(await page.locator("#model").isVisible() === Boolean(lora), "the choice is shown where there is none, or not");
+  if (!lora) return;
+  const name = lora.split("=")[0];
+  await page.selectOption("#model", name);
+  const [asked] = await Promise.all([page.waitForRequest(/chat/), input.fill("Hello").then(() => send.click())]);
+  await idle();
+  holds(asked.postDataJSON().model === name, asked.postData());
+  holds((await turns.nth(1).locator("span").textContent()).length > 0, "no answer");
+  if (option("shot")) await page.screenshot({ path: option("shot").replace(".png", "-adapter.png") });
+  await page.selectOption("#model", { index: 0 });
+  await page.click("#clear");
 });
 await check("an answer streams", async () => {
   await page.click("#toggle");

@@ -2,6 +2,7 @@
 
 mod prefix;
 mod saved;
+mod snapshots;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,7 @@ use dino_kernels::{KvLayout, KvPage, PAGE};
 use ndarray::ArrayViewMut2;
 use prefix::PrefixTree;
 pub use saved::{Saved, SavedError};
+use snapshots::{Snapshot, Snapshots};
 use std::sync::Arc;
 
 /// A sequence of a [`Cache`].
@@ -30,7 +32,8 @@ impl SequenceId {
 /// again.
 ///
 /// Recurrent and convolutional layers have states instead, of one size for any length. A fork copies them. They hold
-/// the whole past and cannot go back in it: see [`Cache::truncate`].
+/// the whole past and cannot go back in it: see [`Cache::truncate`]. Copies of them can be remembered as they were at some
+/// positions: see [`Cache::remember`].
 ///
 /// What a sequence leaves behind can be remembered by its tokens, for others that begin with them: see
 /// [`Cache::retire`]. Such pages make way when sequences need room.
@@ -44,6 +47,7 @@ pub struct Cache {
     remembered: PrefixTree,
     limit: Option<usize>,
     states: Vec<State>,
+    snapshots: Snapshots,
 }
 
 /// One state of all sequences.
@@ -87,6 +91,7 @@ impl Cache {
             remembered: PrefixTree::default(),
             limit,
             states: Vec::new(),
+            snapshots: Snapshots::default(),
         }
     }
 
@@ -108,6 +113,13 @@ impl Cache {
         self
     }
 
+    /// Lets copies of states be remembered that take at most this many bytes; without it there are none.
+    #[must_use]
+    pub fn with_snapshots(mut self, bytes: usize) -> Self {
+        self.snapshots.set_limit(bytes);
+        self
+    }
+
     /// The shape of its pages.
     pub fn layout(&self) -> KvLayout {
         self.layout
@@ -116,7 +128,8 @@ impl Cache {
     /// Bytes of the pages that sequences hold, that are remembered, or that wait for reuse, and of the states.
     pub fn byte_size(&self) -> usize {
         let states: usize = self.states.iter().map(|state| state.values.len()).sum();
-        (self.held + self.free.len()) * self.layout.page_bytes() + size_of::<f32>() * states
+        let pages = self.held + self.free.len();
+        pages * self.layout.page_bytes() + size_of::<f32>() * states + self.snapshots.bytes()
     }
 
     /// Adds an empty sequence.
@@ -164,8 +177,8 @@ impl Cache {
     }
 
     /// Removes a sequence, whose tokens these are, and remembers its pages by them. `variant` tells sequences apart whose
-    /// pages differ though their tokens are the same: the id of the adapter that they ran with, 0 without one. Where there are states nothing is
-    /// remembered: they belong to a whole sequence, not to a page of it.
+    /// pages differ though their tokens are the same: the id of the adapter that they ran with, 0 without one. Where
+    /// there are states, they are remembered as by [`Self::remember`].
     ///
     /// # Errors
     /// [`ModelError::UnknownSequence`].
@@ -182,30 +195,96 @@ impl Cache {
                 self.release(page);
             }
         }
+        if !self.states.is_empty() {
+            self.remember(id, variant, tokens)?;
+        }
         self.remove(id);
         Ok(())
     }
 
+    /// Remembers the states of a sequence, whose tokens these are, as they are now: another one that begins with all of the
+    /// tokens that it has seen can go on from there ([`Self::recall`]). Does nothing where there are no states: pages are
+    /// remembered by [`Self::retire`].
+    ///
+    /// # Errors
+    /// [`ModelError::UnknownSequence`].
+    pub fn remember(
+        &mut self,
+        id: SequenceId,
+        variant: u64,
+        tokens: &[u32],
+    ) -> Result<(), ModelError> {
+        let len = self.sequence(id)?.len;
+        let values = self.states.iter().map(|state| state.size).sum();
+        let Some(tokens) = tokens.get(..len).filter(|_| len > 0 && values > 0) else {
+            return Ok(());
+        };
+        if !self.snapshots.wants(variant, tokens, values) {
+            return Ok(());
+        }
+        let mut states = Vec::with_capacity(values);
+        for State { size, values } in &self.states {
+            states.extend_from_slice(&values[id.0 * size..][..*size]);
+        }
+        let pages = &self.sequence(id)?.pages;
+        let snapshot = Snapshot {
+            variant,
+            tokens: tokens.into(),
+            pages: pages[..len.div_ceil(PAGE).min(pages.len())].to_vec(),
+            states,
+            used: 0,
+        };
+        for page in self.snapshots.insert(snapshot) {
+            self.release(page);
+        }
+        Ok(())
+    }
+
+    /// A sequence that begins with a remembered state, if one fits `tokens`.
+    fn recall_state(&mut self, variant: u64, tokens: &[u32]) -> Option<(SequenceId, usize)> {
+        let found = self.snapshots.find(variant, tokens)?;
+        let (len, pages, states) = (
+            found.tokens.len(),
+            found.pages.clone(),
+            found.states.clone(),
+        );
+        let id = self.insert(Sequence { pages, len });
+        let mut rest = states.as_slice();
+        for State { size, values } in &mut self.states {
+            let (state, others) = rest.split_at(*size);
+            values[id.0 * *size..][..*size].copy_from_slice(state);
+            rest = others;
+        }
+        Some((id, len))
+    }
+
     /// Adds a sequence that begins with what is remembered of `tokens` for a variant, and says how many of them it has.
     pub fn recall(&mut self, variant: u64, tokens: &[u32]) -> (SequenceId, usize) {
+        if let Some(recalled) = self.recall_state(variant, tokens) {
+            return recalled;
+        }
         let (pages, len) = self.remembered.find(variant, tokens);
         (self.insert(Sequence { pages, len }), len)
     }
 
     /// How many of `tokens` are remembered for a variant.
     pub fn recallable(&self, variant: u64, tokens: &[u32]) -> usize {
-        self.remembered.known(variant, tokens)
+        let state = self.snapshots.known(variant, tokens);
+        state.max(self.remembered.known(variant, tokens))
     }
 
     /// Pages that are remembered, also those that sequences share.
     pub fn remembered(&self) -> usize {
-        self.remembered.len()
+        self.remembered.len() + self.snapshots.pages().0
     }
 
     /// Forgets what is remembered; sequences keep their pages.
     pub fn forget(&mut self) {
         for page in self.remembered.clear() {
             self.release(page);
+        }
+        while let Some(pages) = self.snapshots.evict() {
+            pages.into_iter().for_each(|page| self.release(page));
         }
     }
 
@@ -309,11 +388,14 @@ impl Cache {
             return Ok(());
         };
         while self.held + needed > limit {
-            let Some(page) = self.remembered.evict() else {
+            if let Some(page) = self.remembered.evict() {
+                self.release(page);
+            } else if let Some(pages) = self.snapshots.evict() {
+                pages.into_iter().for_each(|page| self.release(page));
+            } else {
                 let available = limit.saturating_sub(self.held);
                 return Err(ModelError::CacheFull { needed, available });
-            };
-            self.release(page);
+            }
         }
         Ok(())
     }
@@ -323,7 +405,8 @@ impl Cache {
         let Some(limit) = self.limit else {
             return usize::MAX;
         };
-        limit.saturating_sub(self.held) + self.remembered.idle()
+        let idle = self.remembered.idle() + self.snapshots.pages().1;
+        limit.saturating_sub(self.held) + idle
     }
 
     /// Pages that sequences hold or that are remembered, each counted once however many share it.

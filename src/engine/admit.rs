@@ -3,6 +3,7 @@
 use dino_kernels::PAGE;
 
 use super::job::{Job, Place, Rank};
+use super::states;
 use super::worker::Worker;
 
 /// Fewer tokens than this are run anew rather than shared: the page that they lie in would have to be copied.
@@ -55,9 +56,6 @@ impl Worker {
 
     /// What `job` can share now; `None` if a running prompt will soon be worth sharing.
     fn source(&self, job: &Job) -> Option<Source> {
-        if !self.model.config().can_rewind() {
-            return Some(Source::Nowhere);
-        }
         let ids = shareable(job);
         let remembered = self.cache.recallable(job.variant(), ids);
         let mut best = (remembered, Source::Remembered);
@@ -71,11 +69,14 @@ impl Worker {
             }
             let pairs = ids.iter().zip(running.continuation.ids());
             let common = pairs.take_while(|(one, other)| one == other).count();
-            let now = common.min(place.seen);
+            let (now, later) = match self.model.config().can_rewind() {
+                true => (common.min(place.seen), common),
+                false => states::shareable(running, common),
+            };
             if now > best.0 {
                 best = (now, Source::Running(index, now));
             }
-            soon = soon.max(common);
+            soon = soon.max(later);
         }
         if soon >= best.0 + PAGE {
             return None;

@@ -19,6 +19,7 @@ mod options;
 mod plan;
 mod record;
 mod speculate;
+mod states;
 mod step;
 mod stream;
 mod waiting;

@@ -28,7 +28,8 @@ pub struct EngineOptions {
     /// Requests that may wait; the next one is told [`EngineError::Busy`](crate::EngineError::Busy). 256 by default.
     pub max_queue: usize,
     /// Bytes for keys and values of past tokens. The default is what `max_sequences` contexts of full length take, but
-    /// at most a quarter of the memory that is free when the engine starts.
+    /// at most a quarter of the memory that is free when the engine starts. Copies of recurrent states, which only some
+    /// models have, take at most as much again.
     pub cache_memory: Option<usize>,
     /// Where the system shows counters of energy; `/sys/class/powercap` by default (see
     /// [`EnergyMeter`](crate::EnergyMeter)).
@@ -57,6 +58,8 @@ pub(super) struct Limits {
     pub(super) pages: usize,
     /// Tokens of prompt and answer together.
     pub(super) context: usize,
+    /// Bytes of remembered states.
+    pub(super) states: usize,
 }
 
 impl Limits {
@@ -69,7 +72,13 @@ impl Limits {
             |bytes| bytes / page,
         );
         let pages = pages.max(1);
+        let states = options.cache_memory.unwrap_or_else(|| free() / 4);
         Self {
+            states: if model.config().can_rewind() {
+                0
+            } else {
+                states
+            },
             sequences,
             batch_tokens: options
                 .max_batch_tokens
@@ -83,8 +92,12 @@ impl Limits {
 }
 
 fn default_pages(most: usize, page: usize) -> usize {
-    /// Where the system does not say what is free.
+    most.min(free() / 4 / page)
+}
+
+/// Bytes of memory that nobody uses.
+fn free() -> usize {
+    /// Where the system does not say.
     const UNKNOWN: u64 = 4 << 30;
-    let free = memory::available().unwrap_or(UNKNOWN) as usize;
-    most.min(free / 4 / page)
+    memory::available().unwrap_or(UNKNOWN) as usize
 }

@@ -9,14 +9,15 @@ use dino_models::{Scratch, Wanted};
 use super::EngineError;
 use super::job::{Job, message};
 use super::plan;
-use super::worker::Worker;
+use super::worker::{Worker, new_cache};
 use crate::Error;
 
 impl Worker {
     /// Makes the batch of this step, in pages that are there; false if there is nothing to run.
     pub(super) fn compose(&mut self) -> bool {
         let unseen: Vec<usize> = self.running.iter().map(|job| job.unseen().len()).collect();
-        let rows = plan::share(&unseen, self.limits.batch_tokens);
+        let mut rows = plan::share(&unseen, self.limits.batch_tokens);
+        self.cut_at_states(&mut rows);
         let mut spare = self
             .limits
             .batch_tokens
@@ -116,7 +117,10 @@ impl Worker {
                 .learn(self.batch.tokens().len(), started.elapsed());
         }
         match passed {
-            Ok(Ok(())) => self.draw(),
+            Ok(Ok(())) => {
+                self.remember_states();
+                self.draw();
+            }
             Ok(Err(error)) => {
                 // One error has one owner: the others are told what it said.
                 let message = error.to_string();
@@ -153,7 +157,7 @@ impl Worker {
             job.place = None;
             self.waiting.push(job);
         }
-        self.cache = self.model.new_cache_of(Some(self.limits.pages));
+        self.cache = new_cache(&self.model, self.limits);
         self.scratch = Scratch::new();
     }
 

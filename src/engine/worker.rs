@@ -53,7 +53,7 @@ impl Worker {
             is_draining: false,
             waiting: Waiting::default(),
             running: Vec::new(),
-            cache: model.new_cache_of(Some(limits.pages)),
+            cache: new_cache(model, limits),
             batch: Batch::default(),
             scratch: Scratch::new(),
             cost: StepCost::default(),
@@ -154,6 +154,12 @@ impl Worker {
         self.recorder.metrics.lock().preemptions += 1;
         self.waiting.push(job);
     }
+}
+
+/// An empty cache as the limits have it.
+pub(super) fn new_cache(model: &Model, limits: Limits) -> Cache {
+    let cache = model.new_cache_of(Some(limits.pages));
+    cache.with_snapshots(limits.states)
 }
 
 /// Ends a job's sequence; others may use what it has seen.

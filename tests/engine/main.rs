@@ -15,4 +15,5 @@ mod requests;
 mod same_text;
 mod scheduling;
 mod speculation;
+mod states;
 mod stress;

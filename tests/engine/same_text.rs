@@ -121,10 +121,10 @@ fn what_others_have_run_is_not_run_again() {
 }
 
 /// Tokens that are a letter each: these files have no vocabulary.
-struct Letters(SpecialTokens);
+pub(crate) struct Letters(pub(crate) SpecialTokens);
 
 /// Tokens that each of these models has, at least.
-const LETTERS: usize = 64;
+pub(crate) const LETTERS: usize = 64;
 
 impl Tokenizer for Letters {
     fn encode(&self, _: &str, _: EncodeOptions) -> Result<Vec<u32>, TokenizerError> {

@@ -119,12 +119,64 @@ fn a_remembered_page_that_went_on_gives_its_beginning_back() {
 }
 
 #[test]
-fn states_are_never_shared_by_tokens() {
-    let mut cache = cache(None).with_states(vec![4]);
+fn states_are_remembered_whole_and_by_all_their_tokens() {
+    let ids: Vec<u32> = (0..200).collect();
+    let mut cache = cache(None).with_states(vec![3, 2]).with_snapshots(10_000);
     let first = cache.add();
     grow(&mut cache, first, 100);
-    cache.retire(first, 0, &[7; 100]).unwrap();
-    assert_eq!((cache.recallable(0, &[7; 100]), cache.held()), (0, 0));
+    fill_state(&mut cache, first, 1.0);
+    cache.remember(first, 0, &ids).unwrap();
+    grow(&mut cache, first, 20);
+    fill_state(&mut cache, first, 2.0);
+    cache.retire(first, 0, &ids).unwrap();
+    // Neither less nor another beginning.
+    assert_eq!(cache.recallable(0, &ids[..99]), 0);
+    assert_eq!(cache.recallable(7, &ids), 0);
+    assert_eq!(cache.recallable(0, &ids[1..]), 0);
+    assert_eq!(cache.recallable(0, &ids[..119]), 100);
+    assert_eq!(cache.recallable(0, &ids), 120);
+    // The second page was copied when the sequence went on.
+    assert_eq!((cache.held(), cache.remembered()), (3, 3));
+
+    let (one, len) = cache.recall(0, &ids[..110]);
+    let (two, longer) = cache.recall(0, &ids);
+    let (new, none) = cache.recall(7, &ids);
+    assert_eq!((len, longer, none), (100, 120, 0));
+    let rows = [one, two, new].map(|id| cache.states_mut(1)[[id.row(), 0]]);
+    assert_eq!(rows, [1.0, 2.0, 0.0]);
+    assert_eq!(cache.len(one).unwrap(), 100);
+    grow(&mut cache, one, 5);
+    assert_eq!(cache.held(), 4, "what is remembered is not written");
+    for id in [one, two, new] {
+        cache.remove(id);
+    }
+    cache.forget();
+    assert_eq!((cache.held(), cache.recallable(0, &ids)), (0, 0));
+}
+
+#[test]
+fn remembered_states_make_way_for_others_and_for_pages() {
+    let mut cache = cache(Some(4)).with_states(vec![10]).with_snapshots(400);
+    let keep = |cache: &mut Cache, token: u32| {
+        let id = cache.add();
+        grow(cache, id, 60);
+        cache.retire(id, 0, &[token; 60]).unwrap();
+    };
+    // 280 bytes each: there is room for one.
+    keep(&mut cache, 1);
+    keep(&mut cache, 2);
+    let known = |cache: &Cache| [1, 2].map(|token| cache.recallable(0, &[token; 70]));
+    assert_eq!((known(&cache), cache.held()), ([0, 60], 1));
+    assert_eq!(cache.available(), 4);
+    let id = cache.add();
+    grow(&mut cache, id, 4 * PAGE);
+    assert_eq!((known(&cache), cache.held()), ([0, 0], 4));
+
+    let mut none = Cache::new(cache.layout(), None).with_states(vec![10]);
+    let id = none.add();
+    grow(&mut none, id, 60);
+    none.retire(id, 0, &[1; 60]).unwrap();
+    assert_eq!((none.recallable(0, &[1; 70]), none.held()), (0, 0));
 }
 
 #[test]

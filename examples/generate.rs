@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use dino_llm::{
-    ByteSize, ChatSession, Completion, Generator, Int8, KvType, Model, Power, Prompt,
+    ByteSize, ChatSession, Completion, Generator, Int8, KvType, Model, Power, Prompt, Request,
     SamplingParams, TokenStream, default_model,
 };
 
@@ -65,6 +65,9 @@ struct Arguments {
     /// Keep the weights in this file as the kernels read them, or take them from it: later loads start at once.
     #[arg(long, value_name = "FILE")]
     packed_cache: Option<PathBuf>,
+    /// Run the model with this adapter (LoRA): a folder of PEFT's, or a GGUF file.
+    #[arg(long, value_name = "PATH")]
+    lora: Option<PathBuf>,
     /// The most memory for weights and cache, such as 512MB or 2GB: what does not fit comes and goes as it is run.
     #[arg(long, value_name = "SIZE")]
     memory_budget: Option<ByteSize>,
@@ -123,7 +126,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let model = load(arguments)?;
     let mut generator = Generator::new(&model);
     let prompt = prompt(arguments, &model)?;
-    let stream = generator.stream(prompt, &params(&arguments.sampling))?;
+    let mut request = Request::new(prompt, &params(&arguments.sampling));
+    if let Some(path) = &arguments.lora {
+        request = request.adapter(&model.adapter(path, 1.0)?);
+    }
+    let stream = generator.start(request)?;
     let completion = if arguments.json {
         let completion = stream.into_completion()?;
         writeln!(

@@ -81,7 +81,13 @@ fn a_beginning_is_shared_up_to_a_round_position() {
             assert_eq!(found.tokens, alone(&model, text, &params).tokens, "{name}");
             found.usage.cached_tokens
         });
-        assert_eq!(known.collect::<Vec<_>>(), [0, 512, 512], "{name}");
+        let known: Vec<_> = known.collect();
+        // The last copy, or the state of the first where it stood less than a page before.
+        let near = |tokens: &usize| (449..=512).contains(tokens);
+        assert!(
+            known[0] == 0 && known[1..].iter().all(near),
+            "{name}: {known:?}"
+        );
     }
     assert!(tried > 1, "{tried} models have a long context");
 }

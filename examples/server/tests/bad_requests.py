@@ -328,7 +328,7 @@ def main():
             write_adapter(pathlib.Path(folder, name), seed, 0.3)
             lora.append(f"{name}={folder}/{name}")
         # A cache of about 20 pages for 8 texts and their past.
-        tiny = ["--max-queue", "12", "--max-sequences", "8", "--cache-memory", str(30 << 20), "--lora", *lora]
+        tiny = ["--max-queue", "16", "--max-sequences", "8", "--cache-memory", str(30 << 20), "--lora", *lora]
         with Server(options.server, options.model, *tiny) as server:
             before = greedy(server)
             checks.run(many_mixed_requests_leave_nothing, server, options.count)

@@ -9,12 +9,14 @@
 mod attention;
 mod int8;
 mod linear;
+mod sparse;
 mod state;
 mod vector;
 
 pub(crate) use attention::{Ahead, AttentionKernels, Softness};
 pub(crate) use int8::{Int8Factor, Int8Kernels, Int8Task};
 pub(crate) use linear::{FloatTask, LinearKernels, QuantizedTask};
+pub(crate) use sparse::{Expand, SparseKernels};
 pub use state::{Memory, Scan, StateKernels};
 pub use vector::{Activation, Angles, LayerNorm, VectorKernels};
 
@@ -33,6 +35,7 @@ pub struct Kernels {
     pub vector: VectorKernels,
     linear: LinearKernels,
     int8: Int8Kernels,
+    sparse: fn() -> SparseKernels,
     attention: AttentionKernels,
     /// Steps of recurrent states.
     pub state: StateKernels,
@@ -46,6 +49,7 @@ const SCALAR_TABLES: Kernels = Kernels {
     vector: scalar::vector::TABLE,
     linear: scalar::linear::TABLE,
     int8: scalar::int8::TABLE,
+    sparse: scalar::sparse::kernels,
     attention: scalar::attention::TABLE,
     state: scalar::state::TABLE,
     limits: scalar::limits::TABLE,
@@ -57,6 +61,7 @@ static AVX2: Kernels = Kernels {
     vector: avx2::vector::TABLE,
     linear: avx2::linear::TABLE,
     int8: avx2::int8::TABLE,
+    sparse: avx2::linear::sparse::kernels,
     attention: avx2::attention::TABLE,
     state: avx2::state::TABLE,
     limits: avx2::limits::TABLE,
@@ -68,6 +73,7 @@ static AVX512: Kernels = Kernels {
     vector: avx512::vector::TABLE,
     linear: avx512::linear::TABLE,
     int8: avx512::int8::TABLE,
+    sparse: avx512::linear::sparse::kernels,
     attention: avx512::attention::TABLE,
     state: avx512::state::TABLE,
     limits: avx512::limits::TABLE,
@@ -80,6 +86,7 @@ static AVX512_BF16: Kernels = Kernels {
     vector: avx512::vector::TABLE,
     linear: avx512::linear::TABLE,
     int8: avx512::int8::TABLE,
+    sparse: avx512::linear::sparse::kernels,
     attention: avx512::attention_bf16::TABLE,
     state: avx512::state::TABLE,
     limits: avx512::limits::TABLE,
@@ -92,6 +99,7 @@ static AMX: Kernels = Kernels {
     vector: avx512::vector::TABLE,
     linear: amx::linear::TABLE,
     int8: amx::int8::TABLE,
+    sparse: avx512::linear::sparse::kernels,
     attention: avx512::attention_bf16::TABLE,
     state: avx512::state::TABLE,
     limits: avx512::limits::TABLE,

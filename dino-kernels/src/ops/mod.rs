@@ -38,3 +38,6 @@ pub use recurrent::{
 };
 pub use rope::{Llama3Scaling, RopeAngles, RopeFrequencies, RopePairing, YarnScaling, rope};
 pub use softmax::softmax;
+
+#[cfg(test)]
+mod sparse_tests;

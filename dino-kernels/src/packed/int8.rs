@@ -68,6 +68,8 @@ impl PackedWeight {
             columns,
             lanes,
             layout,
+            first: 0,
+            sparse: false,
             storage,
         })
     }

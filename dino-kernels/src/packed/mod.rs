@@ -27,6 +27,7 @@ mod formats;
 mod int8;
 mod pack;
 mod register;
+mod sparse;
 mod weight;
 
 pub(crate) use codes::Codes;
@@ -37,5 +38,6 @@ pub(crate) use formats::*;
 pub(crate) use int8::Int8Group;
 pub use pack::PackError;
 pub(crate) use register::Register;
+pub(crate) use sparse::{SparseFormat, SparseGroup, with_sparse_format};
 pub(crate) use weight::{FloatGroup, QuantizedGroup};
 pub use weight::{PACKED_LAYOUT, PackedWeight, Packing};

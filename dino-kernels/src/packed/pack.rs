@@ -85,6 +85,8 @@ impl PackedWeight {
             columns,
             lanes,
             layout,
+            first: 0,
+            sparse: false,
             storage,
         })
     }

@@ -1,6 +1,7 @@
 //! The packed matrix and the views that kernels take of it.
 
 use super::format::{MAX_HEAD, with_format};
+use super::sparse::is_sparse;
 use super::{Format, PackError, SubBlock};
 use dino_core::{DType, Storage};
 use half::{bf16, f16};
@@ -16,7 +17,12 @@ pub struct PackedWeight {
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) lanes: usize,
+    /// Of a dense weight; of a sparse one, what it has with its zeros.
     pub(super) layout: Layout,
+    /// The group that the bytes begin with.
+    pub(super) first: usize,
+    /// Whether zeros were left out; see [`super::sparse`].
+    pub(super) sparse: bool,
     pub(super) storage: Storage,
 }
 
@@ -96,8 +102,12 @@ impl PackedWeight {
                 shape: vec![rows, columns],
             });
         };
+        let sparse = packing == Packing::Stored
+            && storage.len() != expected
+            && is_sparse(dtype, [rows, columns], lanes, &storage);
         let is_aligned = storage.as_slice().as_ptr().addr().is_multiple_of(64);
-        if storage.len() != expected || !(is_aligned || expected == 0) {
+        let fits = storage.len() == expected || sparse;
+        if !fits || !(is_aligned || expected == 0) {
             return Err(PackError::NotPacked {
                 name: name.to_owned(),
                 expected,
@@ -112,6 +122,8 @@ impl PackedWeight {
             columns,
             lanes,
             layout,
+            first: 0,
+            sparse,
             storage,
         })
     }
@@ -177,7 +189,8 @@ impl PackedWeight {
     }
 
     pub(super) fn group_bytes(&self, group: usize) -> (&[u8], &[u8]) {
-        let start = group * self.layout.bytes();
+        assert!(!self.sparse, "groups of a dense weight");
+        let start = (group - self.first) * self.layout.bytes();
         let bytes = &self.storage.as_slice()[start..start + self.layout.bytes()];
         bytes.split_at(self.layout.words)
     }
@@ -217,6 +230,9 @@ impl PackedWeight {
     /// If there is no such group or `panel` is of another size.
     pub(crate) fn unpack_group(&self, group: usize, panel: &mut [f32]) {
         assert_eq!(panel.len(), self.columns * self.lanes, "panel of one group");
+        if self.sparse {
+            return self.filled_in(group).unpack_group(group, panel);
+        }
         with_format!(self.dtype, F => {
             let group = self.quantized_group(group);
             for lane in 0..self.lanes {
@@ -242,6 +258,9 @@ impl PackedWeight {
             "one row of the weight"
         );
         let (group, lane) = (row / self.lanes, row % self.lanes);
+        if self.sparse {
+            return self.filled_in(group).unpack_row(row, output);
+        }
         with_format!(self.dtype, F => {
             let group = self.quantized_group(group);
             for (chunk, output) in output.chunks_exact_mut(32).enumerate() {

@@ -6,5 +6,6 @@ pub(crate) mod int8;
 pub(crate) mod limits;
 pub(crate) mod linear;
 pub(crate) mod math;
+pub(crate) mod sparse;
 pub(crate) mod state;
 pub(crate) mod vector;

@@ -67,6 +67,9 @@ impl Kernels {
             task.groups.end <= task.weight.groups(),
             "groups of the weight"
         );
+        if task.weight.is_sparse() {
+            return self.sparse(task);
+        }
         // SAFETY: detection as above; shapes were checked, and views of the weight check their own.
         unsafe { (self.linear.quantized)(task) }
     }

@@ -371,14 +371,13 @@ impl<'a> Loader<'a> {
         let target = encoder.as_ref().and_then(|encoder| encoder.target(tensor));
         let kind = (target.unwrap_or(tensor.dtype()), Packing::Stored);
         self.packed_or(tensor, kind, |loader, source| {
-            let Compute { kernels, pool } = loader.compute;
-            let arena = &mut loader.arena;
             let encoded = match (&encoder, target) {
                 (Some(encoder), Some(target)) => Some(encoder.requantize(source, target)?),
                 _ => None,
             };
             let source = encoded.as_ref().unwrap_or(source);
-            Ok::<_, ModelError>(PackedWeight::pack(source, kernels.lanes(), pool, arena)?)
+            let arena = &mut loader.arena;
+            Ok::<_, ModelError>(PackedWeight::pack_for(source, loader.compute, arena)?)
         })
     }
 

@@ -10,6 +10,7 @@
 mod float;
 pub(crate) mod panel;
 mod products;
+pub(crate) mod sparse;
 
 use crate::packed::{Codes, QuantizedGroup, with_format};
 use crate::quantized::{InputBlock, QuantizedRows};

@@ -88,6 +88,28 @@ impl Values {
         }
     }
 
+    /// The same of codes that are unpacked already, as the format has them, of one without minimum.
+    ///
+    /// # Safety
+    /// AVX-512 is enabled; `head` is that of a block of 16 rows.
+    #[inline(always)]
+    pub(super) unsafe fn of_codes<F: Codes>(mut codes: [__m512i; 8], head: *const u8) -> Self {
+        // SAFETY: by the contract.
+        unsafe {
+            if F::SIGNED {
+                let up = __m512i::splat(0x8080_8080);
+                for code in &mut codes {
+                    *code = _mm512_xor_si512(*code, up);
+                }
+            }
+            Self {
+                codes,
+                scales: F::scales::<__m512i>(head, 0),
+                mins: [_mm512_setzero_ps(); 2],
+            }
+        }
+    }
+
     /// Raises codes by 128 in all, where the format has no minimum.
     ///
     /// # Safety

@@ -133,11 +133,7 @@ fn measure(
     chunks: &[Vec<u32>],
 ) -> Result<Row, Box<dyn Error>> {
     let file = ModelFile::open(path)?;
-    let bytes: u64 = file
-        .weights
-        .infos()
-        .map(|tensor| tensor.bytes() as u64)
-        .sum();
+    let bytes = file.weights.stored_bytes();
     let weights: usize = file.weights.infos().map(|tensor| tensor.values()).sum();
     drop(file);
     let model = load(arguments, path)?;

@@ -275,6 +275,53 @@ fn weights_that_go_are_zero_in_the_file() {
     }
 }
 
+/// A file without zeros is smaller, and means the same to the bit.
+#[test]
+fn zeros_that_are_left_out_are_no_loss() {
+    let folder = tempfile::tempdir().unwrap();
+    for (dtype, fraction) in [("Q8_0", 0.5), ("Q4_0", 0.7)] {
+        let file = four_layers();
+        let rules = Rules::new(Preset::from_name(dtype).unwrap());
+        let (plan, _) = rules.plan(&tensor_facts(&file));
+        let pruning = Pruning::new(Criterion::Magnitude, Sparsity::Fraction(fraction));
+        let write = |sparse: bool| {
+            let path = folder.path().join(format!("{dtype}-{sparse}.gguf"));
+            let report = FileQuantizer::new(&file, &plan)
+                .prune(&pruning)
+                .sparse(sparse)
+                .write(&path)
+                .unwrap();
+            let read = ModelFile::open(&path).unwrap();
+            assert_eq!(read.weights.stored_bytes(), report.bytes());
+            for tensor in &report.tensors {
+                assert!(!tensor.sparse || sparse);
+                assert!(
+                    tensor.sparse || !tensor.pruned || !sparse,
+                    "{}",
+                    tensor.name
+                );
+            }
+            (read, report.bytes())
+        };
+        let ((sparse, fewer), (dense, bytes)) = (write(true), write(false));
+        assert!(fewer < bytes, "{fewer} {bytes}");
+        for (sparse, dense) in sparse.weights.iter().zip(dense.weights.iter()) {
+            assert_eq!(sparse.storage().as_slice(), dense.storage().as_slice());
+        }
+        // The kernels of this machine may leave the zeros out or not: the same to the bit.
+        let run = |file: ModelFile| {
+            let model = Model::builder().threads(1).load_file(file).unwrap();
+            let mut logits = Vec::new();
+            let keep = |_, row: &[f32]| logits.extend_from_slice(row);
+            Generator::new(&model)
+                .for_each_logits(&TOKENS, 0, keep)
+                .unwrap();
+            logits
+        };
+        assert_eq!(run(sparse), run(dense));
+    }
+}
+
 /// What goes wrong with pruning is told, and nothing is left.
 #[test]
 fn pruning_that_fails_leaves_nothing() {

@@ -46,6 +46,18 @@ pub enum CoreError {
         /// Bytes given.
         found: usize,
     },
+    /// A tensor stored without its zeros that is not whole.
+    #[error("tensor `{name}`: stored without its zeros, it needs {expected} {what}, found {found}")]
+    Sparse {
+        /// The tensor's name.
+        name: String,
+        /// What there is too little or too much of: bytes, or codes.
+        what: &'static str,
+        /// As many are needed.
+        expected: usize,
+        /// As many are there.
+        found: usize,
+    },
     /// A range that does not lie inside the storage.
     #[error("bytes {offset}..{end} asked of a storage of {len} bytes", end = .offset.saturating_add(*.length))]
     OutOfRange {

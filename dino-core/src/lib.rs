@@ -20,6 +20,7 @@ mod dtype;
 mod error;
 mod observe;
 mod requantize;
+mod sparse;
 pub mod storage;
 mod tensor;
 
@@ -27,5 +28,6 @@ pub use dtype::DType;
 pub use error::CoreError;
 pub use observe::{Observe, WeightPlace};
 pub use requantize::Requantize;
+pub use sparse::SparseTensor;
 pub use storage::Storage;
 pub use tensor::Tensor;

@@ -63,8 +63,13 @@ impl FileBeside {
 
     /// Replaces the first bytes.
     pub(crate) fn rewrite_start(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.rewrite(0, bytes)
+    }
+
+    /// Replaces the bytes from `start` on.
+    pub(crate) fn rewrite(&mut self, start: u64, bytes: &[u8]) -> io::Result<()> {
         let file = self.open()?;
-        file.seek(SeekFrom::Start(0))?;
+        file.seek(SeekFrom::Start(start))?;
         file.write_all(bytes)?;
         file.seek(SeekFrom::End(0)).map(drop)
     }

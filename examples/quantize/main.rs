@@ -82,6 +82,9 @@ struct Arguments {
     /// Zero weights of the tensors whose names match; of the layers but the first and the last if missing.
     #[arg(long, value_name = "REGEX", requires = "prune")]
     prune_tensors: Option<String>,
+    /// Leave zeros out of tensors of Q8_0 and Q4_0 that are smaller without them; other programs refuse such a file.
+    #[arg(long)]
+    sparse: bool,
     /// Feed rounding errors back, weighed by what the layers read of the text, where that loses less.
     #[arg(long, requires = "calibration")]
     gptq: bool,
@@ -175,6 +178,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut progress = Bar::new("quantizing");
     let mut quantizer = FileQuantizer::new(&file, &plan)
         .file_type(arguments.kind.file_type())
+        .sparse(arguments.sparse)
         .cancel(on_interrupt()?)
         .on_progress(|at| progress.show(at.done, at.total, at.tensor));
     if let Some(calibration) = &calibration {

@@ -59,7 +59,11 @@ pub(crate) fn print_report(report: &Report, fallbacks: &[Fallback], seconds: f64
             format!("{:8.3}%", 100.0 * loss.relative())
         });
         let [from, to] = [tensor.from, tensor.to].map(DType::name);
-        let pruned = if tensor.pruned { " pruned" } else { "" };
+        let pruned = match (tensor.pruned, tensor.sparse) {
+            (_, true) => " sparse",
+            (true, false) => " pruned",
+            _ => "",
+        };
         let method = method(tensor.method).map_or(String::new(), |name| format!(" {name}"));
         println!(
             "{:40} {from:>6} -> {to:<6} {:>12} {error:>9}{pruned}{method}",
@@ -100,6 +104,7 @@ pub(crate) fn as_json(
             "weighted": tensor.weighted,
             "pruned": tensor.pruned,
             "method": method(tensor.method),
+            "sparse": tensor.sparse,
         })
     });
     let fallbacks = fallbacks.iter().map(|fallback| {

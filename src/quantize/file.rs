@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use dino_core::{DType, Tensor};
+use dino_core::{DType, SparseTensor, Storage, Tensor};
 use dino_models::Int8;
 use dino_models::format::gguf::{TensorInfo, Writer};
 use dino_models::format::{Metadata, ModelFile};
@@ -14,7 +14,7 @@ use dino_quant::prune::{Pruning, prune_tensor};
 use dino_quant::{Encoded, QuantError, check_finite, encode_tensor};
 
 use super::{Hessians, QuantizeError, Report, TensorReport, source};
-use crate::CancelToken;
+use crate::{CancelToken, ModelError};
 
 /// The version of the block formats that files state: ggml's second.
 const QUANTIZATION_VERSION: u32 = 2;
@@ -70,6 +70,7 @@ pub struct FileQuantizer<'a> {
     pruning: Option<&'a Pruning>,
     hessians: Option<&'a mut Hessians>,
     int8: Option<&'a Int8>,
+    sparse: bool,
     file_type: Option<u32>,
     cancel: CancelToken,
     on_progress: Option<Reporter<'a>>,
@@ -95,6 +96,7 @@ impl<'a> FileQuantizer<'a> {
             pruning: None,
             hessians: None,
             int8: None,
+            sparse: false,
             file_type: None,
             cancel: CancelToken::new(),
             on_progress: None,
@@ -136,6 +138,12 @@ impl<'a> FileQuantizer<'a> {
             int8: Some(int8),
             ..self
         }
+    }
+
+    /// Leaves zeros out of the tensors that are smaller without them. Other programs refuse such a file.
+    #[must_use]
+    pub fn sparse(self, sparse: bool) -> Self {
+        Self { sparse, ..self }
     }
 
     /// The number that the file gives as `general.file_type`, such as a
@@ -257,15 +265,16 @@ impl<'a> FileQuantizer<'a> {
             from: tensor.dtype(),
             to: target,
             bytes_before: tensor.storage().len() as u64,
-            bytes: source.storage().len() as u64,
+            bytes: 0,
             loss: None,
             weighted: false,
             pruned: pruning.is_some(),
             method: Method::Rounded,
+            sparse: false,
         };
         if target == source.dtype() {
             check_finite(source).map_err(fault)?;
-            writer.tensor(source.storage().as_slice())?;
+            self.put(source, &mut report, writer)?;
             return Ok(report);
         }
         let (encoded, method) = match &mut self.hessians {
@@ -278,11 +287,32 @@ impl<'a> FileQuantizer<'a> {
             ),
         };
         report.method = method;
-        writer.tensor(encoded.bytes.as_slice())?;
-        report.bytes = encoded.bytes.as_slice().len() as u64;
         report.loss = Some(encoded.loss);
         report.weighted = importance.is_some();
+        let storage = Storage::from_aligned(encoded.bytes);
+        let encoded = Tensor::new(tensor.name(), target, tensor.shape(), storage);
+        let encoded = encoded.map_err(ModelError::from);
+        self.put(&encoded.map_err(crate::Error::from)?, &mut report, writer)?;
         Ok(report)
+    }
+
+    /// Writes a tensor as it is, or without its zeros where that is smaller and wanted.
+    fn put(
+        &self,
+        tensor: &Tensor,
+        report: &mut TensorReport,
+        writer: &mut Writer,
+    ) -> Result<(), QuantizeError> {
+        let dense = tensor.storage().len();
+        let sparse = self.sparse.then(|| SparseTensor::encode(tensor)).flatten();
+        let sparse = sparse.filter(|sparse| sparse.storage().len() < dense);
+        match &sparse {
+            Some(sparse) => writer.sparse_tensor(sparse)?,
+            None => writer.tensor(tensor.storage().as_slice())?,
+        }
+        report.sparse = sparse.is_some();
+        report.bytes = sparse.map_or(dense, |sparse| sparse.storage().len()) as u64;
+        Ok(())
     }
 
     /// The source's, with what is said of the quantization; without what was said of its split.

@@ -27,6 +27,8 @@ pub struct TensorReport {
     pub pruned: bool,
     /// How its codes were chosen.
     pub method: Method,
+    /// Whether its zeros were left out.
+    pub sparse: bool,
 }
 
 /// What became of the tensors of a file.

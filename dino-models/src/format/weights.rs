@@ -3,7 +3,7 @@
 use super::FormatError;
 use super::derived::{Derived, Join, Step, are_whole_blocks};
 use super::names::Origins;
-use dino_core::{DType, Tensor};
+use dino_core::{DType, SparseTensor, Storage, Tensor};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +29,16 @@ struct Entry {
 enum Source {
     Stored(Tensor),
     Derived(Derived),
+    /// Has its zeros only when it is asked for.
+    Sparse(SparseTensor),
+}
+
+/// A tensor of the file that another one is or is made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    pub(crate) dtype: DType,
+    pub(crate) shape: &'a [usize],
+    pub(crate) storage: &'a Storage,
 }
 
 /// What a tensor is, without its values.
@@ -81,6 +91,14 @@ impl Weights {
     /// [`FormatError::DuplicateTensor`] if there is one of that name.
     pub fn insert(&mut self, tensor: Tensor) -> Result<(), FormatError> {
         self.add(tensor.name().into(), Source::Stored(tensor))
+    }
+
+    /// Adds a tensor that is stored without its zeros.
+    ///
+    /// # Errors
+    /// [`FormatError::DuplicateTensor`] if there is one of that name.
+    pub fn insert_sparse(&mut self, tensor: SparseTensor) -> Result<(), FormatError> {
+        self.add(tensor.name().into(), Source::Sparse(tensor))
     }
 
     /// Adds the tensor `name` that is to be made of `parts` when it is asked for.
@@ -196,17 +214,23 @@ impl Weights {
     }
 
     /// The tensors of the file that each one is or is made of, under its name. Does not count as reading them.
-    pub(crate) fn sources(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+    pub(crate) fn sources(&self) -> impl Iterator<Item = (&str, Part<'_>)> {
         self.entries.iter().flat_map(|(name, entry)| {
-            let parts = entry.source.parts().iter();
+            let parts = entry.source.parts().into_iter();
             parts.map(move |part| (name.as_str(), part))
         })
+    }
+
+    /// Bytes that the tensors take where they are stored: fewer than theirs in all where zeros are left out.
+    pub fn stored_bytes(&self) -> u64 {
+        let bytes = self.sources().map(|(_, part)| part.storage.len() as u64);
+        bytes.sum()
     }
 
     /// The files that the tensors lie in, as they were mapped; those in memory lie in none.
     pub fn files(&self) -> Vec<&Path> {
         let mut files: Vec<&Path> = Vec::new();
-        for path in self.sources().filter_map(|(_, part)| part.storage().path()) {
+        for path in self.sources().filter_map(|(_, part)| part.storage.path()) {
             if !files.contains(&path) {
                 files.push(path);
             }
@@ -277,6 +301,7 @@ impl Source {
         match self {
             Self::Stored(tensor) => tensor.clone(),
             Self::Derived(derived) => derived.make(),
+            Self::Sparse(sparse) => sparse.to_tensor(),
         }
     }
 
@@ -288,13 +313,31 @@ impl Source {
                 shape: tensor.shape().to_vec(),
             },
             Self::Derived(derived) => derived.info().clone(),
+            Self::Sparse(sparse) => TensorInfo {
+                name: sparse.name().into(),
+                dtype: sparse.dtype(),
+                shape: sparse.shape().to_vec(),
+            },
         }
     }
 
-    fn parts(&self) -> &[Tensor] {
+    fn parts(&self) -> Vec<Part<'_>> {
+        let part = |tensor| {
+            let tensor: &Tensor = tensor;
+            Part {
+                dtype: tensor.dtype(),
+                shape: tensor.shape(),
+                storage: tensor.storage(),
+            }
+        };
         match self {
-            Self::Stored(tensor) => std::slice::from_ref(tensor),
-            Self::Derived(derived) => derived.parts(),
+            Self::Stored(tensor) => vec![part(tensor)],
+            Self::Derived(derived) => derived.parts().iter().map(part).collect(),
+            Self::Sparse(sparse) => vec![Part {
+                dtype: sparse.dtype(),
+                shape: sparse.shape(),
+                storage: sparse.storage(),
+            }],
         }
     }
 
@@ -316,6 +359,13 @@ impl Source {
                 Derived::new(file, &part.name, vec![tensor], Join::Rows, steps)?
             }
             Self::Derived(derived) => derived.then(file, &part.name, steps)?,
+            Self::Sparse(sparse) if steps.is_empty() => {
+                return Ok(Self::Sparse(sparse.named(part.name.as_str())));
+            }
+            Self::Sparse(sparse) => {
+                let parts = vec![sparse.to_tensor()];
+                Derived::new(file, &part.name, parts, Join::Rows, steps)?
+            }
         }))
     }
 
@@ -323,6 +373,7 @@ impl Source {
         match self {
             Self::Stored(tensor) => tensor.shape(),
             Self::Derived(derived) => &derived.info().shape,
+            Self::Sparse(sparse) => sparse.shape(),
         }
     }
 }

@@ -38,14 +38,14 @@ pub(super) fn fingerprint(
         let age = age.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         sum.update(age.map_or(0, |age| age.as_nanos()).to_le_bytes());
     }
-    for (name, tensor) in file.weights.sources() {
+    for (name, part) in file.weights.sources() {
         sum.update(name.len().to_le_bytes());
         sum.update(name);
-        sum.update(tensor.dtype().gguf_id().to_le_bytes());
-        for &dimension in tensor.shape() {
+        sum.update(part.dtype.gguf_id().to_le_bytes());
+        for &dimension in part.shape {
             sum.update(dimension.to_le_bytes());
         }
-        let bytes = tensor.storage().as_slice();
+        let bytes = part.storage.as_slice();
         let start = bytes.len().saturating_sub(SAMPLE) / 2;
         sum.update(&bytes[start..(start + SAMPLE).min(bytes.len())]);
     }

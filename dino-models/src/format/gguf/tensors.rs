@@ -3,7 +3,7 @@
 use super::reader::Reader;
 use super::types;
 use crate::format::{FormatError, Weights};
-use dino_core::{DType, Storage, Tensor};
+use dino_core::{DType, SparseTensor, Storage, Tensor};
 use std::path::Path;
 
 /// What the header says of a tensor.
@@ -16,6 +16,8 @@ struct Description {
     offset: u64,
     /// Bytes of the data.
     size: usize,
+    /// Whether zeros are left out; then the bytes themselves say how many they are.
+    is_sparse: bool,
 }
 
 /// Reads `count` descriptions and adds the tensors in the data section behind them to `weights`.
@@ -32,14 +34,26 @@ pub(super) fn read(
         descriptions.push(description(reader, alignment)?);
     }
     let (file, _) = reader.place();
-    check_overlap(&file, &descriptions)?;
     let start = reader.position().checked_next_multiple_of(alignment);
     let start = start.map_or(storage.len(), |start| start.min(storage.len()));
     let data = storage
         .slice(start, storage.len() - start)
         .map_err(FormatError::Open)?;
+    let mut sparse = Vec::new();
+    for description in &mut descriptions {
+        if description.is_sparse {
+            let tensor = sparse_tensor(&file, &data, description)?;
+            description.size = tensor.storage().len();
+            sparse.push(tensor);
+        }
+    }
+    check_overlap(&file, &descriptions)?;
+    let mut sparse = sparse.into_iter();
     for description in descriptions {
-        weights.insert(tensor(&file, &data, description)?)?;
+        match description.is_sparse.then(|| sparse.next()).flatten() {
+            Some(tensor) => weights.insert_sparse(tensor)?,
+            None => weights.insert(tensor(&file, &data, description)?)?,
+        }
     }
     Ok(())
 }
@@ -51,7 +65,8 @@ fn description(reader: &mut Reader<'_>, alignment: usize) -> Result<Description,
     let shape = shape(reader, &name)?;
     let number = reader.u32()?;
     let offset = reader.u64()?;
-    let Ok(dtype) = DType::from_gguf_id(number) else {
+    let sparse = SparseTensor::from_gguf_id(number);
+    let Some(dtype) = sparse.or_else(|| DType::from_gguf_id(number).ok()) else {
         return Err(FormatError::UnknownTensorType {
             file,
             tensor: name,
@@ -75,6 +90,7 @@ fn description(reader: &mut Reader<'_>, alignment: usize) -> Result<Description,
         shape,
         offset,
         size,
+        is_sparse: sparse.is_some(),
     })
 }
 
@@ -133,6 +149,7 @@ fn tensor(file: &Path, data: &Storage, description: Description) -> Result<Tenso
         shape,
         offset,
         size,
+        ..
     } = description;
     let bytes = usize::try_from(offset)
         .ok()
@@ -147,6 +164,29 @@ fn tensor(file: &Path, data: &Storage, description: Description) -> Result<Tenso
         });
     };
     Tensor::new(name, dtype, &shape, bytes).map_err(|source| FormatError::Tensor {
+        file: file.into(),
+        source,
+    })
+}
+
+/// A tensor without its zeros, whose bytes lie in `data`.
+fn sparse_tensor(
+    file: &Path,
+    data: &Storage,
+    description: &Description,
+) -> Result<SparseTensor, FormatError> {
+    let Description {
+        name,
+        dtype,
+        shape,
+        offset,
+        ..
+    } = description;
+    let start = usize::try_from(*offset).map_or(data.len(), |offset| offset.min(data.len()));
+    let rest = data
+        .slice(start, data.len() - start)
+        .map_err(FormatError::Open)?;
+    SparseTensor::new(name.as_str(), *dtype, shape, &rest).map_err(|source| FormatError::Tensor {
         file: file.into(),
         source,
     })

@@ -3,7 +3,7 @@
 use super::DEFAULT_ALIGNMENT;
 use crate::beside::FileBeside;
 use crate::format::{Array, FormatError, Metadata, TensorInfo, Value};
-use dino_core::Tensor;
+use dino_core::{SparseTensor, Tensor};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -16,8 +16,21 @@ pub struct Writer {
     path: PathBuf,
     file: FileBeside,
     alignment: usize,
-    /// Names and sizes of the tensors that are to come, last first.
-    pending: Vec<(String, usize)>,
+    /// The tensors, and how many of them are written.
+    tensors: Vec<Described>,
+    written: usize,
+    /// Where their descriptions begin.
+    descriptions: usize,
+}
+
+/// A tensor as the header describes it.
+#[derive(Debug)]
+struct Described {
+    info: TensorInfo,
+    /// Bytes that it takes.
+    size: usize,
+    /// Whether its zeros are left out.
+    is_sparse: bool,
 }
 
 impl Writer {
@@ -39,15 +52,19 @@ impl Writer {
                 found: alignment,
             });
         }
-        let mut pending = sizes(&path, tensors)?;
-        let header = header(metadata, tensors, &pending, alignment);
-        pending.reverse();
+        let tensors = described(&path, tensors)?;
+        let mut header = header(metadata, tensors.len());
+        let start = header.len();
+        header.extend(descriptions(&tensors, alignment));
+        header.resize(header.len() + padding(header.len(), alignment), 0);
         let file = FileBeside::create(&path).map_err(|source| write_error(&path, source))?;
         let mut writer = Self {
             path,
             file,
             alignment,
-            pending,
+            tensors,
+            written: 0,
+            descriptions: start,
         };
         writer.write(&header)?;
         Ok(writer)
@@ -59,12 +76,42 @@ impl Writer {
     /// [`FormatError::WriteMismatch`] if they are not as many as its description says; [`FormatError::Write`] if the
     /// disk fails.
     pub fn tensor(&mut self, bytes: &[u8]) -> Result<(), FormatError> {
-        let (name, size) = self.pending.pop().unwrap_or(("the end".into(), 0));
+        let (name, size) = self.next();
         if size != bytes.len() {
             return Err(self.mismatch(name, size, bytes.len()));
         }
+        self.put(bytes)
+    }
+
+    /// Writes the next tensor without its zeros. Other programs refuse the file then.
+    ///
+    /// # Errors
+    /// [`FormatError::WriteMismatch`] if it is not the one that is described; [`FormatError::Write`] if the disk fails.
+    pub fn sparse_tensor(&mut self, tensor: &SparseTensor) -> Result<(), FormatError> {
+        let (name, size) = self.next();
+        let next = self.tensors.get_mut(self.written);
+        let next = next
+            .filter(|next| next.info.dtype == tensor.dtype() && next.info.shape == tensor.shape());
+        let Some(next) = next else {
+            return Err(self.mismatch(name, size, tensor.storage().len()));
+        };
+        next.size = tensor.storage().len();
+        next.is_sparse = true;
+        self.put(tensor.storage().as_slice())
+    }
+
+    /// Name and size of the tensor that comes next.
+    fn next(&self) -> (String, usize) {
+        let next = self.tensors.get(self.written);
+        next.map_or(("the end".into(), 0), |next| {
+            (next.info.name.clone(), next.size)
+        })
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), FormatError> {
+        self.written += 1;
         self.write(bytes)?;
-        self.write(&vec![0; padding(size, self.alignment)])
+        self.write(&vec![0; padding(bytes.len(), self.alignment)])
     }
 
     /// Puts the complete file in its place.
@@ -72,8 +119,16 @@ impl Writer {
     /// # Errors
     /// [`FormatError::WriteMismatch`] if a tensor was not written; [`FormatError::Write`] if the disk fails.
     pub fn finish(mut self) -> Result<(), FormatError> {
-        if let Some((name, size)) = self.pending.pop() {
+        if self.written < self.tensors.len() {
+            let (name, size) = self.next();
             return Err(self.mismatch(name, size, 0));
+        }
+        // How large a tensor is without its zeros, and so where the next one begins, is known only now.
+        if self.tensors.iter().any(|tensor| tensor.is_sparse) {
+            let descriptions = descriptions(&self.tensors, self.alignment);
+            let start = self.descriptions as u64;
+            let rewritten = self.file.rewrite(start, &descriptions);
+            rewritten.map_err(|source| write_error(&self.path, source))?;
         }
         let Self { path, file, .. } = self;
         file.commit().map_err(|source| write_error(&path, source))
@@ -99,47 +154,59 @@ fn write_error(file: &Path, source: io::Error) -> FormatError {
     FormatError::Write { file, source }
 }
 
-/// Names and sizes of the tensors.
-fn sizes(path: &Path, tensors: &[TensorInfo]) -> Result<Vec<(String, usize)>, FormatError> {
-    let size = |tensor: &TensorInfo| {
-        let size = Tensor::byte_size(&tensor.name, tensor.dtype, &tensor.shape)?;
-        Ok((tensor.name.clone(), size))
+/// The tensors as they are described before they are written.
+fn described(path: &Path, tensors: &[TensorInfo]) -> Result<Vec<Described>, FormatError> {
+    let describe = |info: &TensorInfo| {
+        let size = Tensor::byte_size(&info.name, info.dtype, &info.shape)?;
+        Ok(Described {
+            info: info.clone(),
+            size,
+            is_sparse: false,
+        })
     };
-    let sizes: Result<_, dino_core::CoreError> = tensors.iter().map(size).collect();
-    sizes.map_err(|source| FormatError::Tensor {
+    let described: Result<_, dino_core::CoreError> = tensors.iter().map(describe).collect();
+    described.map_err(|source| FormatError::Tensor {
         file: path.into(),
         source,
     })
 }
 
-/// Everything before the data section.
-fn header(
-    metadata: &Metadata,
-    tensors: &[TensorInfo],
-    sizes: &[(String, usize)],
-    alignment: usize,
-) -> Vec<u8> {
+/// Everything before the descriptions of the tensors.
+fn header(metadata: &Metadata, tensors: usize) -> Vec<u8> {
     let mut out = b"GGUF".to_vec();
     out.extend(3_u32.to_le_bytes());
-    put_length(&mut out, tensors.len());
+    put_length(&mut out, tensors);
     put_length(&mut out, metadata.len());
     for (key, value) in metadata.iter() {
         put_string(&mut out, key.as_bytes());
         out.extend((value.kind() as u32).to_le_bytes());
         put_value(&mut out, value);
     }
-    let mut offset = 0;
-    for (tensor, (_, size)) in tensors.iter().zip(sizes) {
-        put_string(&mut out, tensor.name.as_bytes());
-        out.extend((tensor.shape.len() as u32).to_le_bytes());
-        for &dimension in tensor.shape.iter().rev() {
+    out
+}
+
+fn descriptions(tensors: &[Described], alignment: usize) -> Vec<u8> {
+    let (mut out, mut offset) = (Vec::new(), 0);
+    for Described {
+        info,
+        size,
+        is_sparse,
+    } in tensors
+    {
+        put_string(&mut out, info.name.as_bytes());
+        out.extend((info.shape.len() as u32).to_le_bytes());
+        for &dimension in info.shape.iter().rev() {
             put_length(&mut out, dimension);
         }
-        out.extend(tensor.dtype.gguf_id().to_le_bytes());
+        let number = if *is_sparse {
+            SparseTensor::gguf_id(info.dtype)
+        } else {
+            info.dtype.gguf_id()
+        };
+        out.extend(number.to_le_bytes());
         put_length(&mut out, offset);
         offset += size + padding(*size, alignment);
     }
-    out.resize(out.len() + padding(out.len(), alignment), 0);
     out
 }
 
@@ -189,7 +256,7 @@ fn put_array(out: &mut Vec<u8>, array: &Array) {
 mod tests {
     use super::*;
     use crate::format::{ModelFile, StringArray};
-    use dino_core::DType;
+    use dino_core::{DType, Storage};
 
     fn info(name: &str, dtype: DType, shape: &[usize]) -> TensorInfo {
         TensorInfo {
@@ -251,6 +318,52 @@ mod tests {
             (vocabulary.metadata.len(), vocabulary.weights.len()),
             (7, 0)
         );
+    }
+
+    #[test]
+    fn tensors_without_zeros_are_read_and_their_sizes_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.gguf");
+        let infos = [
+            info("a", DType::Q8_0, &[2, 64]),
+            info("b", DType::F32, &[2]),
+            info("c", DType::Q4_0, &[32]),
+        ];
+        let mut bytes = vec![0; 4 * 34];
+        for at in [0, 5, 40, 135] {
+            bytes[at] = 7;
+        }
+        let storage = Storage::from_vec(bytes.clone());
+        let a = Tensor::new("a", DType::Q8_0, &[2, 64], storage).unwrap();
+        let c = Storage::from_vec([[0x3c, 0].as_slice(), &[0x98; 16]].concat());
+        let c = Tensor::new("c", DType::Q4_0, &[32], c).unwrap();
+        let [sparse_a, sparse_c] = [&a, &c].map(|tensor| SparseTensor::encode(tensor).unwrap());
+        let mut writer = Writer::create(&path, &Metadata::new("m"), &infos).unwrap();
+        let wrong = writer.sparse_tensor(&sparse_c);
+        assert!(matches!(wrong, Err(FormatError::WriteMismatch { .. })));
+        writer.sparse_tensor(&sparse_a).unwrap();
+        writer.tensor(&[9; 8]).unwrap();
+        writer.sparse_tensor(&sparse_c).unwrap();
+        writer.finish().unwrap();
+        let read = ModelFile::open(&path).unwrap().weights;
+        assert_eq!(read.get("a").unwrap().storage().as_slice(), bytes);
+        assert_eq!(read.get("b").unwrap().storage().as_slice(), [9; 8]);
+        assert_eq!(
+            read.get("c").unwrap().storage().as_slice(),
+            c.storage().as_slice()
+        );
+        let stored = sparse_a.storage().len() + 8 + sparse_c.storage().len();
+        assert_eq!(read.stored_bytes(), stored as u64);
+        // Bytes that are cut off are missed wherever they were.
+        let whole = std::fs::read(&path).unwrap();
+        for length in whole.len() - 100..whole.len() - 26 {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert!(
+                ModelFile::open(&path).is_err(),
+                "{length} of {}",
+                whole.len()
+            );
+        }
     }
 
     #[test]

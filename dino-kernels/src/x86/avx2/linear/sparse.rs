@@ -17,7 +17,7 @@ pub(crate) fn kernels() -> SparseKernels {
     SparseKernels {
         expand,
         few: Some(few),
-        pays: [0.55, 0.0],
+        pays: [0.0, 0.0],
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn kernels() -> SparseKernels {
     SparseKernels {
         expand,
         few: Some(few),
-        pays: [0.75, 0.55],
+        pays: [0.7, 0.0],
     }
 }
 

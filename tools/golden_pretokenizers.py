@@ -33,10 +33,20 @@ EXAONE_MOE = (CONTRACTION + r"|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*
 MINICPM5 = CONTRACTION + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|" + SPACES
 
 
+KIMI_UPPER, KIMI_LOWER = UPPER[:-1] + r"&&[^\p{Han}]]", LOWER[:-1] + r"&&[^\p{Han}]]"
+KIMI = (rf"[\p{{Han}}]+|[^\r\n\p{{L}}\p{{N}}]?{KIMI_UPPER}*{KIMI_LOWER}+{CONTRACTION}?|[^\r\n\p{{L}}\p{{N}}]?{KIMI_UPPER}+{KIMI_LOWER}*{CONTRACTION}?"
+        r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|" + SPACES)
+YOUTU = GPT4O.replace("{1,3}", "")
+UFAKZEKA = QWEN2.removeprefix(CONTRACTION + "|")
+JAIS2 = LLAMA3.removesuffix(SPACES) + "|".join(rf"\s{{{2 ** i}}}(?!\S)" for i in range(9, 1, -1)) + r"|\s{1,2}(?!\S)|\s{1}"
+SPARK = DEEPSEEK3.replace(r"[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+", r"[\p{P}\p{S}]+|[\r\n]")
+
+
 def split(pattern):
     return Split(Regex(pattern), "isolated")
 
 
+MORE = ["1234567 12345abc 1234_5 ½1234 ١٢٣٤٥ 12.3456", " " * 700 + "x" + " " * 13 + "y" + " " * 5, "漢字かなカナ한글ㄅㄆ，。！“x”", "Ünïcode'S \tTab\n\n  \n x"]
 GPT2 = ByteLevel(add_prefix_space=False, use_regex=True)
 FAMILIES = {
     "gpt-2": [GPT2],
@@ -54,6 +64,15 @@ FAMILIES = {
     "bailingmoe": [split(BAILING)],
     "seed-coder": [split(SEED_CODER)],
     "exaone-moe": [split(EXAONE_MOE)],
+    "kimi-k2": [split(KIMI)],
+    "youtu": [split("[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+"), split(YOUTU)],
+    "ufakzeka": [split(UFAKZEKA)],
+    "laguna": [split(r"[^\n]+|[\n]+"), split(QWEN2)],
+    "jais-2": [split(JAIS2)],
+    "superbpe": [split(r"\p{N}+"), split(r"(?=(\d{3})+(?!\d))")],
+    "tiny_aya": [split(r"\d{1,3}(?=(?:\d{3})*\b)"), split(GPT4O)],
+    "spark2_5": [split(r"\p{N}{1,3}"), split("[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"), split(SPARK), Digits(individual_digits=True)],
+    "granite-embed-multi-97m": [split(GPT4O)],
     "minicpm5": [split(r"\p{N}{1,3}"), split(MINICPM5)],
 }
 
@@ -71,7 +90,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=pathlib.Path, default="tests/golden/pretokenizers.json", help="the file")
     arguments = parser.parse_args()
-    texts = [text for text in TEXTS + list(random_texts(60)) if text]
+    texts = [text for text in TEXTS + MORE + list(random_texts(60)) if text]
     families = {name: [words(steps, text) for text in texts] for name, steps in FAMILIES.items()}
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(lengths, separators=(',', ':'))}" for name, lengths in families.items())
     arguments.out.write_text(f'{{"texts": {json.dumps(texts)},\n"families": {{\n{lines}\n}}}}\n')

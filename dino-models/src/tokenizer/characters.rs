@@ -18,6 +18,9 @@ pub(super) static ACCENTS: LazyLock<CharacterSet> = LazyLock::new(|| CharacterSe
 pub(super) static PUNCTUATION: LazyLock<CharacterSet> =
     LazyLock::new(|| CharacterSet::new(r"[\p{P}!-/:-@\[-`{-~]"));
 
+/// Decimal digits of every script: `Nd`.
+pub(super) static DIGITS: LazyLock<CharacterSet> = LazyLock::new(|| CharacterSet::new(r"\p{Nd}"));
+
 /// What gives no text: control, format and private-use characters, except tab and line ends.
 pub(super) static CONTROLS: LazyLock<CharacterSet> =
     LazyLock::new(|| CharacterSet::new(r"[\p{Cc}\p{Cf}\p{Co}--\t\n\r]"));

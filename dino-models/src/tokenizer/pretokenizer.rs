@@ -6,7 +6,8 @@ use regex_automata::meta::Regex;
 use regex_automata::{Input, PatternID};
 
 use super::TokenizerError;
-use super::recipes::{Cut, RECIPES, Recipe, Spaces};
+use super::characters::DIGITS;
+use super::recipes::{Cut, Digits, RECIPES, Recipe, Spaces};
 
 /// A named way to cut text into words, such as `llama-bpe`. Linear in the text.
 #[derive(Debug)]
@@ -14,11 +15,15 @@ pub struct PreTokenizer {
     cuts: Vec<Cutter>,
     whole_words: bool,
     add_bos: bool,
+    add_eos: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Cutter {
     regex: Regex,
+    /// What white space is cut into.
+    spaces: Spaces,
+    digits: Digits,
     /// The pattern for white space whose last character belongs to the next word.
     leave_last: Option<PatternID>,
 }
@@ -34,6 +39,9 @@ pub(super) fn name_of(patterns: &[String], whole_words: bool) -> Option<&'static
 
 /// A cut as one pattern with backtracking, its characters spelt out.
 fn pattern(cut: &Cut) -> String {
+    if cut.digits != Digits::Ignore || cut.spaces == Spaces::PowersOfTwo {
+        return String::new();
+    }
     let mut pattern = cut.alternatives.join("|");
     if cut.spaces == Spaces::LeaveLast {
         pattern += r"|\s+(?!\S)|\s+";
@@ -94,11 +102,17 @@ impl PreTokenizer {
         self.add_bos
     }
 
+    /// Whether texts end with a token where the file does not say.
+    pub(super) fn add_eos(&self) -> bool {
+        self.add_eos
+    }
+
     fn from_recipe(recipe: &Recipe) -> Self {
         PreTokenizer {
             cuts: recipe.cuts.iter().map(Cutter::new).collect(),
             whole_words: recipe.whole_words,
             add_bos: recipe.add_bos,
+            add_eos: recipe.add_eos,
         }
     }
 }
@@ -129,21 +143,25 @@ impl Cutter {
             .ok()?;
         Some(Self {
             regex,
+            spaces: plain.map_or(Spaces::Ignore, |_| Spaces::LeaveLast),
+            digits: Digits::Ignore,
             leave_last: plain.map(|_| PatternID::must(1)),
         })
     }
 
     fn new(cut: &Cut) -> Self {
         let mut patterns = cut.alternatives.to_vec();
-        if cut.spaces == Spaces::LeaveLast {
+        let cuts_spaces = cut.spaces != Spaces::Ignore;
+        if cuts_spaces {
             patterns.push(r"\s+");
         }
         Cutter {
             // The patterns are constants of this crate, each compiled by a test.
             regex: Regex::new_many(&patterns)
                 .expect("the table of pre-tokenizers holds valid patterns"),
-            leave_last: (cut.spaces == Spaces::LeaveLast)
-                .then(|| PatternID::must(patterns.len() - 1)),
+            leave_last: cuts_spaces.then(|| PatternID::must(patterns.len() - 1)),
+            spaces: cut.spaces,
+            digits: cut.digits,
         }
     }
 
@@ -154,6 +172,12 @@ impl Cutter {
             }
         };
         let mut start = 0;
+        if self.digits != Digits::Ignore {
+            for cut in digit_cuts(text, self.digits) {
+                push(&text[start..cut]);
+                start = cut;
+            }
+        }
         while let Some(found) = self.next(text, start) {
             push(&text[start..found.start]);
             push(&text[found.clone()]);
@@ -166,6 +190,7 @@ impl Cutter {
     pub(super) fn next(&self, text: &str, start: usize) -> Option<Range<usize>> {
         let found = self.regex.search(&Input::new(text).range(start..))?;
         let end = match Some(found.pattern()) == self.leave_last {
+            true if self.spaces == Spaces::PowersOfTwo => power_of_two(text, found.range()),
             true => leave_last(text, found.range()),
             false => found.end(),
         };
@@ -184,6 +209,42 @@ fn leave_last(text: &str, run: Range<usize>) -> usize {
     } else {
         run.end
     }
+}
+
+/// As [`leave_last`], and at most as many characters as the largest power of two up to 512.
+fn power_of_two(text: &str, run: Range<usize>) -> usize {
+    const LARGEST: usize = 512;
+    let end = leave_last(text, run.clone());
+    let count = text[run.start..end].chars().take(LARGEST).count();
+    let kept = 1 << count.max(1).ilog2();
+    let mut after = text[run.start..end].char_indices().skip(kept);
+    after.next().map_or(end, |(offset, _)| run.start + offset)
+}
+
+/// Where the grouping of digits cuts `text`: ascending, neither at its start nor at its end.
+fn digit_cuts(text: &str, digits: Digits) -> Vec<usize> {
+    let mut cuts = Vec::new();
+    let mut from = 0;
+    while let Some(first) = text[from..].find(|c| DIGITS.contains(c)) {
+        let first = from + first;
+        let run = &text[first..];
+        let run = &run[..run.find(|c| !DIGITS.contains(c)).unwrap_or(run.len())];
+        from = first + run.len();
+        let ends_word = !text[from..].starts_with(regex_syntax::is_word_character);
+        if digits == Digits::ThreesOfWords && !ends_word {
+            continue;
+        }
+        let count = run.chars().count();
+        let places = (0..count).zip(run.char_indices());
+        let of_three = places.filter(|(index, _)| (count - index).is_multiple_of(3));
+        let before = (digits == Digits::ThreesOfWords).then_some(first);
+        cuts.extend(before);
+        cuts.extend(of_three.map(|(_, (at, _))| first + at));
+        cuts.extend((digits == Digits::ThreesOfWords).then_some(from));
+    }
+    cuts.retain(|&cut| cut > 0 && cut < text.len());
+    cuts.dedup();
+    cuts
 }
 
 #[cfg(test)]

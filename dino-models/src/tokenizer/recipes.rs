@@ -13,12 +13,15 @@ pub(super) struct Recipe {
     pub(super) whole_words: bool,
     /// Whether texts begin with a token by default.
     pub(super) add_bos: bool,
+    /// Whether texts end with a token by default.
+    pub(super) add_eos: bool,
 }
 
 /// One cut: matches of the first alternative that matches become pieces, and so does what lies between them.
 pub(super) struct Cut {
     pub(super) alternatives: &'static [&'static str],
     pub(super) spaces: Spaces,
+    pub(super) digits: Digits,
 }
 
 /// What a cut does with white space that no alternative takes.
@@ -28,19 +31,38 @@ pub(super) enum Spaces {
     Ignore,
     /// A run is a piece, but its last character is left to the word that follows.
     LeaveLast,
+    /// As [`Spaces::LeaveLast`], and of what is left the largest power of two up to 512 is a piece.
+    PowersOfTwo,
+}
+
+/// How a cut groups digits, instead of looking for its alternatives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Digits {
+    /// Not at all.
+    Ignore,
+    /// By threes from the right: `(?=(\d{3})+(?!\d))`.
+    Threes,
+    /// By threes from the right, where a word ends with them: `\d{1,3}(?=(?:\d{3})*\b)`.
+    ThreesOfWords,
 }
 
 const fn cut(alternatives: &'static [&'static str]) -> Cut {
     Cut {
         alternatives,
         spaces: Spaces::Ignore,
+        digits: Digits::Ignore,
     }
+}
+
+const fn digits(digits: Digits) -> Cut {
+    Cut { digits, ..cut(&[]) }
 }
 
 const fn words(alternatives: &'static [&'static str]) -> Cut {
     Cut {
         alternatives,
         spaces: Spaces::LeaveLast,
+        digits: Digits::Ignore,
     }
 }
 
@@ -50,6 +72,7 @@ const fn recipe(names: &'static [&'static str], cuts: &'static [Cut]) -> Recipe 
         cuts,
         whole_words: false,
         add_bos: false,
+        add_eos: false,
     }
 }
 
@@ -57,6 +80,13 @@ impl Recipe {
     const fn whole_words(self) -> Self {
         Recipe {
             whole_words: true,
+            ..self
+        }
+    }
+
+    const fn add_eos(self) -> Self {
+        Recipe {
+            add_eos: true,
             ..self
         }
     }
@@ -102,6 +132,8 @@ const TEKKEN: Cut = words(&[
 ]);
 const GPT4O_LOWER: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?";
 const GPT4O_UPPER: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?";
+const KIMI_LOWER: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?";
+const KIMI_UPPER: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?";
 const GPT4O: Cut = words(&[
     GPT4O_LOWER,
     GPT4O_UPPER,
@@ -151,9 +183,14 @@ pub(super) const RECIPES: &[Recipe] = &[
             "mellum",
             "exaone4",
             "modern-bert",
+            "jina-es",
+            "jina-de",
+            "jina-v2-es",
+            "jina-v2-de",
         ],
         &[GPT2],
     ),
+    recipe(&["roberta-bpe", "jina-v1-en", "jina-v2-code"], &[GPT2]).add_eos(),
     recipe(
         &[
             "smollm",
@@ -177,6 +214,7 @@ pub(super) const RECIPES: &[Recipe] = &[
             "pixtral",
             "midm-2.0",
             "lfm2",
+            "jina-v5-nano",
         ],
         &[LLAMA3],
     )
@@ -189,6 +227,7 @@ pub(super) const RECIPES: &[Recipe] = &[
             "qwen2",
             "deepseek-r1-qwen",
             "kormo",
+            "f2llmv2",
             "stablelm2",
             "hunyuan",
             "megrez",
@@ -196,6 +235,62 @@ pub(super) const RECIPES: &[Recipe] = &[
             "grok-2",
         ],
         &[QWEN2],
+    ),
+    recipe(
+        &["ufakzeka"],
+        &[words(&[LETTERS, DIGIT, SYMBOLS, NEWLINES])],
+    ),
+    recipe(&["laguna"], &[cut(&[r"[^\n]+|\n+"]), QWEN2]),
+    recipe(
+        &["jais-2"],
+        &[Cut {
+            spaces: Spaces::PowersOfTwo,
+            ..LLAMA3
+        }],
+    ),
+    recipe(&["superbpe"], &[cut(&[r"\p{N}+"]), digits(Digits::Threes)]),
+    recipe(
+        &["tiny_aya", "cohere2moe"],
+        &[digits(Digits::ThreesOfWords), GPT4O],
+    ),
+    recipe(
+        &["kimi-k2"],
+        &[words(&[
+            r"\p{Han}+",
+            KIMI_LOWER,
+            KIMI_UPPER,
+            THREE_DIGITS,
+            SYMBOLS,
+            NEWLINES,
+        ])],
+    ),
+    recipe(
+        &["youtu"],
+        &[
+            cut(&[
+                r"[\u{AC00}-\u{D7A3}\u{3131}-\u{318E}]+",
+                r"[\u{FF01}\u{2026}\u{201C}\u{201D}\u{2018}\u{2019}\u{2014}\u{FF1A}\u{FF1B}\u{FF0C}\u{3001}-\u{303F}\u{FE30}-\u{FE4F}]+",
+                r"[\u{3105}-\u{312F}]+",
+                r"[\u{4E00}-\u{9FA5}\u{3040}-\u{309F}\u{30A0}-\u{30FF}]+",
+            ]),
+            words(&[GPT4O_LOWER, GPT4O_UPPER, DIGIT, SYMBOLS_AND_SLASHES, NEWLINES]),
+        ],
+    )
+    .whole_words(),
+    recipe(&["granite-embed-multi-97m"], &[GPT4O]).whole_words(),
+    recipe(
+        &["spark2_5"],
+        &[
+            cut(&[THREE_DIGITS]),
+            cut(&[r"[\u{4E00}-\u{9FA5}\u{3040}-\u{309F}\u{30A0}-\u{30FF}]+"]),
+            words(&[
+                r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"##,
+                r"[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+",
+                r" ?[\p{P}\p{S}]+",
+                r"[\r\n]",
+            ]),
+            cut(&[DIGIT]),
+        ],
     ),
     recipe(
         &["qwen35"],

@@ -175,9 +175,7 @@ pub(super) fn bytes(text: &str, kind: TokenKind) -> Cow<'_, [u8]> {
         TokenKind::Byte => byte_of(text).map_or(Cow::Borrowed(text.as_bytes()), |byte| {
             Cow::Owned(vec![byte])
         }),
-        TokenKind::Unknown | TokenKind::Control | TokenKind::UserDefined => {
-            Cow::Borrowed(text.as_bytes())
-        }
+        TokenKind::Unknown | TokenKind::Control => Cow::Borrowed(text.as_bytes()),
         _ if text.contains(SPACE) => Cow::Owned(text.replace(SPACE, " ").into_bytes()),
         _ => Cow::Borrowed(text.as_bytes()),
     }

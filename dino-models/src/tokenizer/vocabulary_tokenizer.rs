@@ -138,6 +138,7 @@ impl VocabularyTokenizer {
         let vocabulary = Vocabulary::new(data)?;
         let defaults = Defaults {
             add_bos: words.add_bos(),
+            add_eos: words.add_eos(),
             ..Defaults::default()
         };
         let special = SpecialTokens::new(data, defaults, &vocabulary)?;

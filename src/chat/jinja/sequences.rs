@@ -32,7 +32,12 @@ impl Interpreter {
             });
             return Ok(Value::Str(chars.collect::<TextBuilder>().finish()));
         }
-        let mut items = value.items()?;
+        // What is false has no items to these, whatever it is.
+        let skips_false = ["map", "select", "reject", "selectattr", "rejectattr"];
+        let mut items = match value {
+            Value::None | Value::Bool(false) if skips_false.contains(&name) => Vec::new(),
+            value => value.items()?,
+        };
         match name {
             "list" => Value::list(items),
             "reverse" => {

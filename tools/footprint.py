@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measures what Dino-LLM costs a program that links it, and writes docs/footprint.md.
 
-    tools/footprint.py [--model FILE] [--llama FOLDER] [--runs N]    measures all and writes the page
-    tools/footprint.py --check                                        compares crates and size with the page
+    tools/footprint.py [--model FILE] [--llama FOLDER] [--small]    measures all and writes the page
+    tools/footprint.py --check                                       compares crates and size with the page
 
 The program is the one of the README: load a file, generate, print. It is built in an empty folder, as a stranger would
 build it. `--check` builds it too, and fails if its size or the number of crates is more than a tenth above the page's.
@@ -29,7 +29,7 @@ name = "hello"
 version = "0.1.0"
 edition = "2024"
 [dependencies]
-dino-llm = {{ path = "{root}", default-features = {default}, features = [{features}] }}
+dino-llm = {{ path = "{root}" }}
 [profile.release]
 strip = true
 {profile}
@@ -44,6 +44,29 @@ fn main() -> Result<(), dino_llm::Error> {
     let params = SamplingParams::greedy().with_max_tokens(1);
     let answer = Generator::new(&model).generate("The capital of France is", &params)?;
     println!("{} {}", answer.text, model.load_time().as_secs_f64());
+    Ok(())
+}
+"""
+
+CHAT = """
+use dino_llm::{ChatSession, Model, SamplingParams};
+
+fn main() -> Result<(), dino_llm::Error> {
+    let model = Model::load(std::env::args().nth(1).expect("a model file"))?;
+    println!("{}", ChatSession::new(&model)?.send("Hello", &SamplingParams::greedy())?.text);
+    Ok(())
+}
+"""
+
+QUANTIZE = """
+use dino_llm::dino_models::format::ModelFile;
+use dino_llm::dino_quant::plan::{Preset, Rules};
+use dino_llm::quantize::{FileQuantizer, tensor_facts};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let file = ModelFile::open("model-f16.gguf")?;
+    let (plan, _) = Rules::new(Preset::Q4_K_M).plan(&tensor_facts(&file));
+    FileQuantizer::new(&file, &plan).write("model-q4_k_m.gguf")?;
     Ok(())
 }
 """
@@ -63,17 +86,20 @@ def packages(folder, *arguments):
 
 
 class Program:
-    """The program of the README, built from nothing."""
+    """The program of the README, built from nothing, and two others that use more of the library."""
 
-    def __init__(self, folder, features="", default="true", profile="codegen-units = 8"):
-        (folder / "src").mkdir(parents=True, exist_ok=True)
-        (folder / "src" / "main.rs").write_text(PROGRAM)
-        (folder / "Cargo.toml").write_text(MANIFEST.format(root=ROOT, features=features, default=default, profile=profile))
+    def __init__(self, folder, profile="codegen-units = 8"):
+        bins = folder / "src" / "bin"
+        bins.mkdir(parents=True, exist_ok=True)
+        for name, source in {"hello": PROGRAM, "chat": CHAT, "quantize": QUANTIZE}.items():
+            (bins / f"{name}.rs").write_text(source)
+        (folder / "Cargo.toml").write_text(MANIFEST.format(root=ROOT, profile=profile))
         (folder / "Cargo.lock").write_bytes((ROOT / "Cargo.lock").read_bytes())
         self.crates = packages(folder) - 1
         self.seconds = self.build(folder)
         self.path = folder / "target" / "release" / "hello"
-        self.size = self.path.stat().st_size
+        self.size, self.chat, self.quantize = (
+            self.path.with_name(name).stat().st_size / 1e6 for name in ("hello", "chat", "quantize"))
 
     @staticmethod
     def build(folder):
@@ -124,9 +150,16 @@ def rivals(llama):
     return rows
 
 
-def measure(model, llama, runs, folder):
-    normal = Program(folder / "normal")
+def smaller(folder):
+    """The rows of a program that is made for its size: minutes of compiling."""
     small = Program(folder / "small", profile=SMALL)
+    return f"""
+| the first one with `lto = "fat"`, one codegen unit, `panic = "abort"`, and `opt-level = "s"` for all but the kernels | {small.size:.2f} MB |
+| … its compiler's seconds | {small.seconds:.0f} |"""
+
+
+def measure(model, llama, runs, folder, small):
+    normal = Program(folder / "normal")
     times = [normal.run(model) for _ in range(runs)]
     first, load, memory = (median(column) for column in zip(*times))
     features = {name: packages(ROOT, "--package", "dino-llm", "--features", name) for name in ("grammar", "async")}
@@ -144,13 +177,13 @@ a process that loads `{pathlib.Path(model).name}` ({size:.0f} MB, in the page ca
 | crates, `dino-llm` and its own included | {normal.crates} |
 | … with the feature `grammar` | {features["grammar"]} |
 | … with the feature `async` | {features["async"]} |
-| stripped program | {normal.size / 1e6:.2f} MB |
-| … with `lto = "fat"`, one codegen unit, `panic = "abort"`, and `opt-level = "s"` for all but the kernels | {small.size / 1e6:.2f} MB |
+| stripped program | {normal.size:.2f} MB |
+| … that also keeps a conversation (`ChatSession`: templates, tool calls) | {normal.chat:.2f} MB |
+| a stripped program that only quantizes a file | {normal.quantize:.2f} MB |
 | compiler's seconds for a first release build | {normal.seconds:.0f} |
-| … for the smaller program | {small.seconds:.0f} |
 | loading | {load:.0f} ms |
 | start of the process to its end after the first token | {first:.0f} ms |
-| most memory | {memory:.0f} MB |
+| most memory | {memory:.0f} MB |{smaller(folder) if small else ""}
 
 | others | crates | size |
 |---|---:|---:|
@@ -168,8 +201,8 @@ def check():
     size = float(re.search(r"\| stripped program \| ([\d.]+) MB", page)[1])
     with tempfile.TemporaryDirectory(prefix="footprint-") as folder:
         program = Program(pathlib.Path(folder) / "normal")
-    print(f"{program.crates} crates, the page says {crates}; {program.size / 1e6:.2f} MB, the page says {size}")
-    if program.crates > crates * MARGIN or program.size / 1e6 > size * MARGIN:
+    print(f"{program.crates} crates, the page says {crates}; {program.size:.2f} MB, the page says {size}")
+    if program.crates > crates * MARGIN or program.size > size * MARGIN:
         sys.exit("more than a tenth above docs/footprint.md: make it smaller, or run tools/footprint.py and say why")
 
 
@@ -179,6 +212,7 @@ def main():
     parser.add_argument("--model", default=os.environ.get("DINO_MODEL", os.path.expanduser(
         "~/.cache/dino-llm/SmolLM2-135M-Instruct.Q4_1.gguf")))
     parser.add_argument("--llama", metavar="FOLDER", help="where libllama.so and libggml*.so of a rival are")
+    parser.add_argument("--small", action="store_true", help="also build for size: minutes more")
     parser.add_argument("--runs", type=int, default=9)
     parser.add_argument("--folder", type=pathlib.Path, help="where to build; programs that are there already are measured again")
     arguments = parser.parse_args()
@@ -187,8 +221,8 @@ def main():
     old = PAGE.read_text() if PAGE.exists() else ""
     _, mark, rest = old.partition(HAND_WRITTEN)
     with tempfile.TemporaryDirectory(prefix="footprint-") as folder:
-        folder = arguments.folder or pathlib.Path(folder)
-        page = measure(arguments.model, arguments.llama, arguments.runs, folder)
+        folder = (arguments.folder or pathlib.Path(folder)).resolve()
+        page = measure(arguments.model, arguments.llama, arguments.runs, folder, arguments.small)
     PAGE.write_text(page + (rest if mark else ""))
     print(PAGE.read_text())
 

@@ -49,7 +49,7 @@ build() {
     export CARGO_TARGET_WASM32_WASIP1_LINKER=wasm-ld-22
     export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="-Ctarget-feature=+simd128 -Clink-self-contained=no -L$WASI_LIBRARY \
 -Clink-arg=$WASI_LIBRARY/crt1-command.o -Clink-arg=$no_threads"
-    (cd "$PAGE" && cargo build --locked --release --target "$TARGET_TRIPLE" -Zbuild-std=std,panic_abort)
+    (cd "$PAGE" && cargo build --release --target "$TARGET_TRIPLE" -Zbuild-std=std,panic_abort)
 }
 
 # Lays page, program and model into one folder.

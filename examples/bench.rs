@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use dino_llm::dino_models::{Batch, Cache, Scratch, SequenceId, Wanted};
-use dino_llm::{ByteSize, Int8, KvType, Model, ModelError, default_model, peak_memory};
+use dino_llm::{
+    ByteSize, Int8, KvType, Model, ModelError, RopeKind, RopeOverride, default_model, peak_memory,
+};
 use serde_json::{Value, json};
 
 /// Measures prompt processing (pp) and generation (tg) in tokens a second.
@@ -41,6 +43,9 @@ struct Arguments {
     /// Runs that count.
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
     repetitions: usize,
+    /// Also print how long a token of the prompt takes at 1024, 2048, 4096 … tokens.
+    #[arg(long)]
+    along: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -68,6 +73,8 @@ struct Arguments {
     /// Keep the weights in this file as the kernels read them, or take them from it: later loads start at once.
     #[arg(long, value_name = "FILE")]
     packed_cache: Option<PathBuf>,
+    #[command(flatten)]
+    rope: Rope,
     /// The most memory for weights and cache, such as 512MB or 2GB: what does not fit comes and goes as it is run.
     #[arg(long, value_name = "SIZE")]
     memory_budget: Option<ByteSize>,
@@ -78,6 +85,53 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|&count| count > 0)
         .ok_or_else(|| "a number above 0 is needed".into())
+}
+
+/// How positions are stretched; the names are those of llama.cpp.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Longer contexts")]
+struct Rope {
+    /// Stretch the context instead of as the file says: none, linear or yarn.
+    #[arg(long, value_name = "KIND")]
+    rope_scaling: Option<RopeKind>,
+    /// How many times as long the context becomes.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1.0,
+        requires = "rope_scaling"
+    )]
+    rope_scale: f32,
+    /// The base of the frequencies.
+    #[arg(long, value_name = "N", requires = "rope_scaling")]
+    rope_freq_base: Option<f32>,
+    /// Positions that the model was trained for; those that the file says if missing.
+    #[arg(long, value_name = "N", requires = "rope_scaling")]
+    yarn_orig_ctx: Option<usize>,
+    /// What rotated queries and keys are multiplied by.
+    #[arg(long, value_name = "N", requires = "rope_scaling")]
+    yarn_attn_factor: Option<f32>,
+    /// Turns in the original context from which on a plane is kept as it is.
+    #[arg(long, value_name = "N", requires = "rope_scaling")]
+    yarn_beta_fast: Option<f32>,
+    /// Turns below which a plane is stretched by the whole factor.
+    #[arg(long, value_name = "N", requires = "rope_scaling")]
+    yarn_beta_slow: Option<f32>,
+}
+
+impl Rope {
+    fn scaling(&self) -> Option<RopeOverride> {
+        let mut rope = match self.rope_scaling? {
+            RopeKind::Linear => RopeOverride::linear(self.rope_scale),
+            RopeKind::Yarn => RopeOverride::yarn(self.rope_scale),
+            _ => RopeOverride::unscaled(),
+        };
+        rope.original_context = self.yarn_orig_ctx;
+        rope.base = self.rope_freq_base;
+        rope.attention_factor = self.yarn_attn_factor;
+        (rope.beta_fast, rope.beta_slow) = (self.yarn_beta_fast, self.yarn_beta_slow);
+        Some(rope)
+    }
 }
 
 fn main() -> ExitCode {
@@ -108,12 +162,16 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if let Some(path) = &arguments.packed_cache {
         builder = builder.packed_cache(path);
     }
+    if let Some(rope) = arguments.rope.scaling() {
+        builder = builder.rope_scaling(rope);
+    }
     if let Some(budget) = arguments.memory_budget {
         builder = builder.memory_budget(budget.as_usize());
     }
     let model = builder.load(&path)?;
     let mut bench = Bench::new(&model, arguments)?;
     let prompt = Rates::measure(arguments.prompt, arguments.repetitions, || bench.prompt())?;
+    let along = bench.along();
     let generated = arguments.generate * arguments.batch;
     let generation = Rates::measure(generated, arguments.repetitions, || bench.generation())?;
     let name = path
@@ -127,6 +185,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         );
     } else {
         print_table(arguments, &model, &name, &prompt, &generation);
+        if arguments.along {
+            println!("\n| token | ms a token |\n|------:|-----------:|");
+            for (at, time) in along {
+                println!("| {at:>5} | {time:>10.3} |");
+            }
+        }
     }
     Ok(())
 }
@@ -151,6 +215,8 @@ struct Bench<'a> {
     scratch: Scratch,
     batch: Batch,
     random: Random,
+    /// When each piece of the last prompt was done, and how many tokens had been run then.
+    pieces: Vec<(usize, Duration)>,
 }
 
 impl<'a> Bench<'a> {
@@ -169,6 +235,7 @@ impl<'a> Bench<'a> {
             scratch: Scratch::new(),
             batch: Batch::default(),
             random: Random::new(model.tokenizer().vocab_size()),
+            pieces: Vec::new(),
         })
     }
 
@@ -216,6 +283,9 @@ impl<'a> Bench<'a> {
     /// Runs tokens in the pieces that a generator would run them in; the last of them wants logits.
     fn run(&mut self, sequence: SequenceId, tokens: &[u32]) -> Result<(), ModelError> {
         let mut pieces = tokens.chunks(self.model.prompt_chunk()).peekable();
+        let started = Instant::now();
+        let mut done = 0;
+        self.pieces.clear();
         while let Some(piece) = pieces.next() {
             let is_last = pieces.peek().is_none();
             self.batch.clear();
@@ -229,8 +299,24 @@ impl<'a> Bench<'a> {
                 },
             );
             self.forward()?;
+            done += piece.len();
+            self.pieces.push((done, started.elapsed()));
         }
         Ok(())
+    }
+
+    /// Milliseconds that a token took at 1024, 2048, 4096 … tokens of the last prompt: the mean of the eighth before.
+    fn along(&self) -> Vec<(usize, f64)> {
+        let time = |at: usize| {
+            let piece = self.pieces.iter().find(|(done, _)| *done >= at);
+            piece.map(|(done, time)| (*done as f64, time.as_secs_f64()))
+        };
+        let places = (10..usize::BITS).map(|power| 1_usize << power);
+        let mean = |at: usize| {
+            let ((first, before), (last, after)) = (time(at / 8 * 7)?, time(at)?);
+            Some((at, 1e3 * (after - before) / (last - first)))
+        };
+        places.map_while(mean).collect()
     }
 
     fn forward(&mut self) -> Result<(), ModelError> {

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use dino_llm::{
     ByteSize, ChatSession, Completion, Generator, Int8, KvType, Model, Power, Prompt, Request,
-    SamplingParams, TokenStream, default_model,
+    RopeKind, RopeOverride, SamplingParams, TokenStream, default_model,
 };
 
 /// Continues a prompt: text to stdout as it comes, statistics to stderr.
@@ -68,6 +68,8 @@ struct Arguments {
     /// Run the model with this adapter (LoRA): a folder of PEFT's, or a GGUF file.
     #[arg(long, value_name = "PATH")]
     lora: Option<PathBuf>,
+    #[command(flatten)]
+    rope: Rope,
     /// The most memory for weights and cache, such as 512MB or 2GB: what does not fit comes and goes as it is run.
     #[arg(long, value_name = "SIZE")]
     memory_budget: Option<ByteSize>,
@@ -109,6 +111,53 @@ struct Sampling {
     /// Go on where the model would end the text.
     #[arg(long)]
     ignore_eos: bool,
+}
+
+/// How positions are stretched; the names are those of llama.cpp.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Longer contexts")]
+struct Rope {
+    /// Stretch the context instead of as the file says: none, linear or yarn.
+    #[arg(long, value_name = "KIND")]
+    rope_scaling: Option<RopeKind>,
+    /// How many times as long the context becomes.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1.0,
+        requires = "rope_scaling"
+    )]
+    rope_scale: f32,
+    /// The base of the frequencies.
+    #[arg(long, value_name = "N", requires = "rope_scaling")]
+    rope_freq_base: Option<f32>,
+    /// Positions that the model was trained for; those that the file says if missing.
+    #[arg(long, value_name = "N", requires = "rope_scaling")]
+    yarn_orig_ctx: Option<usize>,
+    /// What rotated queries and keys are multiplied by.
+    #[arg(long, value_name = "N", requires = "rope_scaling")]
+    yarn_attn_factor: Option<f32>,
+    /// Turns in the original context from which on a plane is kept as it is.
+    #[arg(long, value_name = "N", requires = "rope_scaling")]
+    yarn_beta_fast: Option<f32>,
+    /// Turns below which a plane is stretched by the whole factor.
+    #[arg(long, value_name = "N", requires = "rope_scaling")]
+    yarn_beta_slow: Option<f32>,
+}
+
+impl Rope {
+    fn scaling(&self) -> Option<RopeOverride> {
+        let mut rope = match self.rope_scaling? {
+            RopeKind::Linear => RopeOverride::linear(self.rope_scale),
+            RopeKind::Yarn => RopeOverride::yarn(self.rope_scale),
+            _ => RopeOverride::unscaled(),
+        };
+        rope.original_context = self.yarn_orig_ctx;
+        rope.base = self.rope_freq_base;
+        rope.attention_factor = self.yarn_attn_factor;
+        (rope.beta_fast, rope.beta_slow) = (self.yarn_beta_fast, self.yarn_beta_slow);
+        Some(rope)
+    }
 }
 
 fn main() -> ExitCode {
@@ -166,6 +215,9 @@ fn load(arguments: &Arguments) -> Result<Model, Box<dyn Error>> {
     }
     if let Some(path) = &arguments.packed_cache {
         builder = builder.packed_cache(path);
+    }
+    if let Some(rope) = arguments.rope.scaling() {
+        builder = builder.rope_scaling(rope);
     }
     if let Some(budget) = arguments.memory_budget {
         builder = builder.memory_budget(budget.as_usize());

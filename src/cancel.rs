@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Ends a generation from any thread; all clones are one.
 ///
-/// It is looked at before every token and between the chunks of a prompt.
+/// It is looked at before every token, and between the layers of a prompt's chunks: it takes effect within some milliseconds,
+/// however large the model or far the prompt.
 ///
 /// ```
 /// use dino_llm::CancelToken;
@@ -27,6 +28,11 @@ impl CancelToken {
     /// Ends what looks at this token, for good.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// What is set by [`Self::cancel`].
+    pub(crate) fn flag(&self) -> &Arc<AtomicBool> {
+        &self.0
     }
 
     /// Whether [`Self::cancel`] was called.

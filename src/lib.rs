@@ -78,7 +78,9 @@ pub use generator::{
 };
 #[cfg(feature = "grammar")]
 pub use grammar::{Constraint, Grammar, GrammarCompiler, GrammarError};
-pub use model::{Embedding, Model, ModelBuilder, Power, Threads};
+pub use model::{
+    Embedding, Model, ModelBuilder, Power, RopeKind, RopeOverride, Threads, UnknownRopeKind,
+};
 pub use sampling::{
     LogitsProcessor, ProcessorError, SampledToken, Sampler, SamplingError, SamplingParams,
     TokenContext, TokenLogprob,

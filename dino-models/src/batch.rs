@@ -4,6 +4,7 @@ use crate::Adapter;
 use crate::cache::SequenceId;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Which rows of a span want logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,7 @@ pub struct Batch {
     spans: Vec<Span>,
     adapted: Vec<AdaptedRows>,
     wanted: Vec<usize>,
+    cancel: Option<Arc<AtomicBool>>,
 }
 
 impl Batch {
@@ -122,6 +124,20 @@ impl Batch {
         self.adapted.clear();
         self.spans.clear();
         self.wanted.clear();
+        self.cancel = None;
+    }
+
+    /// Lets whoever sets `flag` end the pass between two layers, with [`ModelError::Cancelled`](crate::ModelError::Cancelled).
+    /// A long prompt of a large model takes seconds, a layer of it a fraction. Models with recurrent states run to the end:
+    /// a state cannot go back.
+    pub fn cancel_by(&mut self, flag: &Arc<AtomicBool>) {
+        self.cancel = Some(Arc::clone(flag));
+    }
+
+    /// Whether somebody has ended the pass.
+    pub fn is_cancelled(&self) -> bool {
+        let cancel = self.cancel.as_ref();
+        cancel.is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
 
     /// The tokens of all spans.

@@ -137,6 +137,9 @@ pub enum ModelError {
         /// Pages left.
         available: usize,
     },
+    /// The pass was ended before it was done; nothing of it stays.
+    #[error("the pass was cancelled")]
+    Cancelled,
     /// A saved sequence could not be written, or is not one that this model can go on from.
     #[error(transparent)]
     Saved(#[from] SavedError),

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use dino_models::{Scratch, Wanted};
+use dino_models::{ModelError, Scratch, Wanted};
 
 use super::EngineError;
 use super::job::{Job, message};
@@ -32,6 +32,10 @@ impl Worker {
             }
             self.put(index, rows[index]);
             index += 1;
+        }
+        // With others in the batch, the end of one must not be theirs.
+        if let [job] = &*self.running {
+            self.batch.cancel_by(job.continuation.cancel_token().flag());
         }
         !self.batch.tokens().is_empty()
     }
@@ -121,6 +125,8 @@ impl Worker {
                 self.remember_states();
                 self.draw();
             }
+            // Its only job is let go of next.
+            Ok(Err(ModelError::Cancelled)) => {}
             Ok(Err(error)) => {
                 // One error has one owner: the others are told what it said.
                 let message = error.to_string();

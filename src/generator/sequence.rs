@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dino_models::{Adapter, Batch, Cache, ModelError, Scratch, SequenceId, Wanted};
 
-use crate::{Model, Result};
+use crate::{CancelToken, Error, Model, Result};
 
 /// The one sequence of a generator, and the buffers to run it in.
 pub(super) struct Sequence {
@@ -89,7 +89,34 @@ impl Sequence {
 
     /// Runs `tokens` behind those seen before. If it fails, they were not seen.
     pub(super) fn push(&mut self, model: &Model, tokens: &[u32], wanted: Wanted) -> Result<()> {
+        self.run(model, tokens, wanted, None)
+    }
+
+    /// As [`Self::push`], until `cancel` is called; false if that was before the end.
+    pub(super) fn push_until(
+        &mut self,
+        model: &Model,
+        tokens: &[u32],
+        wanted: Wanted,
+        cancel: &CancelToken,
+    ) -> Result<bool> {
+        match self.run(model, tokens, wanted, Some(cancel)) {
+            Err(Error::Model(ModelError::Cancelled)) => Ok(false),
+            other => other.map(|()| true),
+        }
+    }
+
+    fn run(
+        &mut self,
+        model: &Model,
+        tokens: &[u32],
+        wanted: Wanted,
+        cancel: Option<&CancelToken>,
+    ) -> Result<()> {
         self.batch.clear();
+        if let Some(cancel) = cancel {
+            self.batch.cancel_by(cancel.flag());
+        }
         let adapter = self.adapter.as_ref();
         self.batch.push_adapted(self.id, tokens, wanted, adapter);
         let (cache, scratch) = (&mut self.cache, &mut self.scratch);

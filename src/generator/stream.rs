@@ -145,7 +145,11 @@ impl TokenStream {
             } else {
                 Wanted::Nothing
             };
-            sequence.push(model, chunk, wanted)?;
+            let cancel = self.continuation.cancel_token();
+            if !sequence.push_until(model, chunk, wanted, cancel)? {
+                // What cancelled it is seen above.
+                continue;
+            }
             self.continuation.report_seen(sequence.len());
             if is_last {
                 return Ok(true);

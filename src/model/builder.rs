@@ -18,6 +18,7 @@ use super::Model;
 use super::loaded::Inner;
 use super::placement::{context_length, place};
 use super::power::Power;
+use super::rope_override::RopeOverride;
 use super::threads::Threads;
 use crate::{Error, Result};
 
@@ -44,6 +45,7 @@ pub struct ModelBuilder {
     registry: Registry,
     tokenizer: Option<Arc<dyn Tokenizer>>,
     memory_budget: Option<usize>,
+    rope: Option<RopeOverride>,
     options: LoaderOptions,
 }
 
@@ -79,6 +81,17 @@ impl ModelBuilder {
     pub fn context_length(self, tokens: usize) -> Self {
         Self {
             context_length: Some(tokens),
+            ..self
+        }
+    }
+
+    /// Stretches the model's context in this way instead of as its file says: longer texts, somewhat worse answers.
+    ///
+    /// Models whose positions are not rotations, or that stretch them by factors of their own, refuse it.
+    #[must_use]
+    pub fn rope_scaling(self, rope: RopeOverride) -> Self {
+        Self {
+            rope: Some(rope),
             ..self
         }
     }
@@ -226,7 +239,10 @@ impl ModelBuilder {
         self.build(file, Instant::now())
     }
 
-    fn build(self, file: ModelFile, started: Instant) -> Result<Model> {
+    fn build(self, mut file: ModelFile, started: Instant) -> Result<Model> {
+        if let Some(rope) = &self.rope {
+            rope.apply(&mut file)?;
+        }
         let compute = Compute {
             kernels: Kernels::for_isa(self.isa.map_or_else(Isa::from_env, Ok)?)?,
             pool: ThreadPool::waiting(

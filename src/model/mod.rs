@@ -7,6 +7,7 @@ mod loaded;
 pub(crate) mod memory;
 mod placement;
 mod power;
+mod rope_override;
 mod threads;
 mod warm_up;
 
@@ -14,4 +15,5 @@ pub use builder::ModelBuilder;
 pub use embed::Embedding;
 pub use loaded::Model;
 pub use power::Power;
+pub use rope_override::{RopeKind, RopeOverride, UnknownRopeKind};
 pub use threads::Threads;

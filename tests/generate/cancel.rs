@@ -1,16 +1,18 @@
 //! Ending a generation from elsewhere.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use dino_llm::dino_core::{Observe, WeightPlace};
 use dino_llm::dino_kernels::Compute;
 use dino_llm::dino_models::arch::{Llama, Loader, Spec};
 use dino_llm::dino_models::format::Metadata;
-use dino_llm::dino_models::{Batch, Cache, CausalLm, Scratch};
+use dino_llm::dino_models::{Batch, Cache, CausalLm, Scratch, Wanted};
 use dino_llm::{
     Architecture, CancelToken, Config, Engine, EngineError, EngineOptions, Error, FinishReason,
     Generator, Model, ModelError, Request, SamplingParams,
 };
+use ndarray::ArrayView2;
 
 use crate::common::{load, precise};
 
@@ -86,9 +88,82 @@ fn a_prompt_is_cancelled_between_its_chunks() {
     assert_eq!(completion.finish_reason, FinishReason::Cancelled);
     assert_eq!((completion.text.as_str(), completion.tokens.len()), ("", 0));
     assert_eq!(passes.load(Ordering::Relaxed), 3);
-    // What was run is remembered.
+    // What was run whole is remembered.
     let next = generator.generate(&prompt[..], &params).unwrap();
-    assert_eq!(next.usage.cached_tokens, 12);
+    assert_eq!(next.usage.cached_tokens, 8);
+}
+
+/// Cancels `token` when the first layer reads its input, and notes which layers read any.
+struct CancellingObserver {
+    token: CancelToken,
+    layers: Mutex<Vec<String>>,
+}
+
+impl Observe for CancellingObserver {
+    fn linear_input(&self, weight: WeightPlace<'_>, _rows: ArrayView2<'_, f32>) {
+        self.token.cancel();
+        let layer = weight.name.split('.').take(2).collect::<Vec<_>>().join(".");
+        let mut layers = self.layers.lock().unwrap();
+        if layers.last() != Some(&layer) {
+            layers.push(layer);
+        }
+    }
+}
+
+#[test]
+fn a_pass_is_cancelled_between_its_layers() {
+    for with_engine in [false, true] {
+        let observer = Arc::new(CancellingObserver {
+            token: CancelToken::new(),
+            layers: Mutex::default(),
+        });
+        let model = load("gqa", Model::builder().observer(observer.clone()));
+        assert!(model.config().layers > 1);
+        let params = SamplingParams::greedy();
+        let request = Request::new("lo and behold", &params).cancel(&observer.token);
+        let completion = if with_engine {
+            let engine = Engine::new(&model, EngineOptions::default()).unwrap();
+            let stream = engine.submit(request).unwrap();
+            stream.into_completion().unwrap()
+        } else {
+            let mut generator = Generator::new(&model);
+            let stream = generator.start(request).unwrap();
+            stream.into_completion().unwrap()
+        };
+        assert_eq!(completion.finish_reason, FinishReason::Cancelled);
+        assert_eq!(*observer.layers.lock().unwrap(), ["blk.0"]);
+    }
+}
+
+#[test]
+fn a_cancelled_pass_leaves_nothing_behind() {
+    let model = precise("gqa");
+    let (prompt, params) = ([1, 2, 3, 4, 5], SamplingParams::greedy().with_max_tokens(6));
+    let expected = Generator::new(&model)
+        .generate(&prompt[..], &params)
+        .unwrap();
+    let flag = Arc::new(AtomicBool::new(true));
+    let mut cache = model.new_cache();
+    let (sequence, mut batch, mut scratch) = (cache.add(), Batch::default(), Scratch::new());
+    let mut run = |tokens: &[u32], cancelled: bool| {
+        batch.clear();
+        if cancelled {
+            batch.cancel_by(&flag);
+        }
+        batch.push(sequence, tokens, Wanted::Last);
+        let (compute, language_model) = (model.compute(), model.language_model());
+        language_model.forward(compute, &batch, &mut cache, &mut scratch)?;
+        let logits = scratch.logits().row(0).to_owned();
+        let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+        Ok::<_, ModelError>(best.unwrap().0 as u32)
+    };
+    let mut token = run(&prompt, false).unwrap();
+    for expected in &expected.tokens {
+        assert_eq!(token, expected.id);
+        let cancelled = run(&[token], true);
+        assert!(matches!(cancelled, Err(ModelError::Cancelled)));
+        token = run(&[token], false).unwrap();
+    }
 }
 
 #[test]

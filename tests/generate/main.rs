@@ -10,4 +10,5 @@ mod saving;
 mod sequence;
 mod special;
 mod stopping;
+mod stretching;
 mod warm_up;

@@ -66,6 +66,16 @@ impl Metadata {
         self.add(key.into(), value.into(), Some(origin.into()));
     }
 
+    /// Takes a value away; says whether it was there.
+    pub fn remove(&mut self, key: &str) -> bool {
+        self.entries.shift_remove(key).is_some()
+    }
+
+    /// Takes all values away whose names begin with `prefix`.
+    pub fn remove_all(&mut self, prefix: &str) {
+        self.entries.retain(|key, _| !key.starts_with(prefix));
+    }
+
     fn add(&mut self, key: String, value: Value, origin: Option<String>) {
         let read = AtomicBool::new(false);
         let entry = Entry {

@@ -106,6 +106,14 @@ impl Window {
         }
     }
 
+    /// The pass ends before `layer`.
+    pub(crate) fn interrupt(&self, layer: usize) {
+        if let Some(before) = layer.checked_sub(1) {
+            self.release(before);
+        }
+        self.release(layer);
+    }
+
     /// The last layer was run.
     pub(crate) fn leave(&self) {
         if let Some(last) = self.layers.len().checked_sub(1) {

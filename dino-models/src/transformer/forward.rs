@@ -133,6 +133,14 @@ pub(super) struct Context<'a> {
     pub(super) batch: &'a Batch,
 }
 
+impl Context<'_> {
+    /// Whether the pass is to end here. Recurrent states of the layers before have moved on, which cannot be undone: then it
+    /// does not.
+    fn is_cancelled(&self) -> bool {
+        self.batch.is_cancelled() && self.model.config.can_rewind()
+    }
+}
+
 /// One pass and all that it touches.
 pub(super) struct Pass<'a> {
     pub(super) context: Context<'a>,
@@ -144,9 +152,12 @@ impl Pass<'_> {
     fn run(mut self) -> Result<(), ModelError> {
         self.embed()?;
         for (index, layer) in self.context.model.layers.iter().enumerate() {
-            if let Some(window) = &self.context.model.window {
-                window.enter(index);
+            let window = self.context.model.window.as_ref();
+            if self.context.is_cancelled() {
+                window.inspect(|window| window.interrupt(index));
+                return Err(ModelError::Cancelled);
             }
+            window.inspect(|window| window.enter(index));
             self.show_stream(index);
             self.mix(index, &layer.mixer)?;
             let Some(feed_forward) = &layer.feed_forward else {

@@ -69,6 +69,11 @@ pub trait CausalLm: Send + Sync {
         None
     }
 
+    /// Bytes that a streamed model leaves of its budget to keys and values; `None` for one that is not streamed.
+    fn cache_room(&self) -> Option<usize> {
+        None
+    }
+
     /// How often experts were in memory when they were wanted, where only some of them are.
     fn expert_stats(&self) -> Option<ExpertStats> {
         None

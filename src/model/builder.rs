@@ -16,7 +16,7 @@ use dino_models::{CausalLm, Config, Int8, Residency};
 
 use super::Model;
 use super::loaded::Inner;
-use super::placement::{context_length, place};
+use super::placement::{cache_room, context_length, place};
 use super::power::Power;
 use super::rope_override::RopeOverride;
 use super::threads::Threads;
@@ -258,6 +258,7 @@ impl ModelBuilder {
         let placement = place(residency, self.memory_budget, packed_cache, &file);
         let options = LoaderOptions {
             context_length: self.context_length,
+            kv_types: self.kv_types,
             residency: placement.residency,
             packed_cache: placement.packed_cache,
             ..self.options.clone()
@@ -271,7 +272,8 @@ impl ModelBuilder {
         let limit = config.context_length;
         let context_length = self.context_length.unwrap_or_else(|| {
             let position = config.kv_layout(self.kv_types).bytes_per_position();
-            context_length(config, position, self.memory_budget)
+            let room = cache_room(&*language_model, self.memory_budget);
+            context_length(config, position, room)
         });
         if !(1..=limit).contains(&context_length) {
             return Err(Error::ContextLength {

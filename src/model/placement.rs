@@ -3,16 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use dino_models::format::ModelFile;
-use dino_models::{Config, Residency};
+use dino_models::{CausalLm, Config, Residency};
 
 use super::memory;
 
 /// Of the memory that is there, the share that a model takes at most without being asked: others need some too.
 const SHARE: f64 = 0.9;
-/// Of a budget, the share that the cache of past tokens may take, and that weights leave to it.
-const CACHE_SHARE: usize = 4;
-/// Fewer tokens of context than this are not worth a model.
-const LEAST_CONTEXT: usize = 256;
 
 /// Where the weights will be, and the packed file if they need one.
 #[derive(Debug, PartialEq)]
@@ -34,7 +30,9 @@ pub(super) fn place(
         .map(|tensor| tensor.storage().len())
         .sum();
     let residency = match (asked, budget.or_else(room)) {
-        (Residency::Auto, Some(room)) if weights + room / CACHE_SHARE > room => {
+        (Residency::Auto, Some(room))
+            if weights.saturating_add(Residency::cache_share(room)) > room =>
+        {
             Residency::Streamed { budget: room }
         }
         (asked, _) => asked,
@@ -57,19 +55,23 @@ fn beside(model: &Path) -> PathBuf {
     model.with_file_name(name)
 }
 
-/// The context of a model that was given none: what it was trained for, or what the memory holds if that is less.
+/// Bytes that the cache of a model may take: what a streamed one leaves to it, else its share of the budget, else what there is.
+pub(super) fn cache_room(model: &dyn CausalLm, budget: Option<usize>) -> Option<usize> {
+    let share = || budget.map(Residency::cache_share);
+    model.cache_room().or_else(share).or_else(room)
+}
+
+/// The context of a model that was given none: what it was trained for, or what the room for its cache holds if that is less.
 pub(super) fn context_length(
     config: &Config,
     bytes_per_token: usize,
-    budget: Option<usize>,
+    room: Option<usize>,
 ) -> usize {
-    let room = match budget {
-        Some(budget) => Some(budget / CACHE_SHARE),
-        None => room(),
-    };
     let fits = room.and_then(|room| room.checked_div(bytes_per_token));
     let trained = config.context_length;
-    fits.map_or(trained, |fits| trained.min(fits.max(LEAST_CONTEXT)))
+    fits.map_or(trained, |fits| {
+        trained.min(fits.max(Residency::LEAST_CONTEXT))
+    })
 }
 
 #[cfg(test)]
@@ -111,8 +113,9 @@ mod tests {
             ..Config::default()
         };
         assert_eq!(context_length(&config, 1000, Some(1 << 30)), 8192);
-        assert_eq!(context_length(&config, 1000, Some(8_000_000)), 2000);
-        assert_eq!(context_length(&config, 1000, Some(1000)), LEAST_CONTEXT);
+        assert_eq!(context_length(&config, 1000, Some(2_000_000)), 2000);
+        let least = context_length(&config, 1000, Some(1000));
+        assert_eq!(least, Residency::LEAST_CONTEXT);
         assert_eq!(context_length(&config, 0, Some(1000)), 8192);
     }
 }

@@ -8,7 +8,7 @@ use crate::residency::Unit;
 use crate::{Int8, ModelError, Residency};
 use dino_core::storage::Arena;
 use dino_core::{DType, Observe, Requantize, Storage, Tensor, WeightPlace};
-use dino_kernels::{Compute, Int8Input, PackedWeight, Packing};
+use dino_kernels::{Compute, Int8Input, KvTypes, PackedWeight, Packing};
 use hashbrown::HashMap;
 use ndarray::ArrayView2;
 use std::fmt;
@@ -32,6 +32,8 @@ pub struct LoaderOptions {
     pub packed_cache: Option<PathBuf>,
     /// Where packed weights are while the model runs.
     pub residency: Residency,
+    /// Of the cache that the model will be run with: a streamed model leaves room for it.
+    pub kv_types: KvTypes,
     /// Whether the bytes of tensors are read by ordinary reads rather than through the map of the file.
     pub read_tensors: bool,
     /// Sees what goes into the linear layers while the model runs.
@@ -437,6 +439,11 @@ impl<'a> Loader<'a> {
     /// Where packed weights are while the model runs.
     pub(crate) fn residency(&self) -> Residency {
         self.options.residency
+    }
+
+    /// Types of the cache that the model will be run with.
+    pub(crate) fn kv_types(&self) -> KvTypes {
+        self.options.kv_types
     }
 
     /// The packed file that weights come from, to see whether it changes.

@@ -5,7 +5,7 @@ mod window;
 
 use dino_core::Storage;
 pub use experts::ExpertStats;
-pub(crate) use window::Window;
+pub(crate) use window::{Room, Window};
 
 /// Where the packed weights of a model are while it runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,9 +22,20 @@ pub enum Residency {
     /// the next one, of experts those that tokens are routed to, and of as much else as the budget allows. For models that
     /// are larger than the memory.
     Streamed {
-        /// Bytes that weights and cache may take.
+        /// Bytes that weights and cache may take; the cache its [share](Self::cache_share), or less where weights need more.
         budget: usize,
     },
+}
+
+impl Residency {
+    /// Tokens that a budget has room for at least: fewer are not worth a model.
+    pub const LEAST_CONTEXT: usize = 256;
+
+    /// Of a budget for weights and cache, the bytes that the cache of past tokens may take, and that weights leave to it if they
+    /// can.
+    pub fn cache_share(budget: usize) -> usize {
+        budget / 4
+    }
 }
 
 /// The packed weights of one layer.

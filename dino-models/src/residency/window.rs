@@ -18,17 +18,30 @@ pub(crate) struct Window {
     experts: Option<ExpertCache>,
     /// Tables of which each pass reads a few rows.
     tables: Vec<Storage>,
+    /// Bytes of the budget that are the cache's.
+    cache: usize,
+}
+
+/// Bytes that a streamed model may take, and what of them is not its layers'.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// All that it may take.
+    pub(crate) budget: usize,
+    /// Weights that stay whatever happens.
+    pub(crate) fixed: usize,
+    /// Keys and values: what they need at least, and what they would like.
+    pub(crate) cache: [usize; 2],
 }
 
 impl Window {
-    /// A window over `layers` for a model whose other weights take `fixed` bytes.
+    /// A window over `layers` in the room that there is.
     ///
     /// Layers are run in turn, over and over: to let go of the one that was used longest ago would always let go of the one
     /// that is wanted next. So the first ones stay and the rest pass through. What they leave of the budget is the experts'.
     ///
     /// # Errors
-    /// [`ModelError::BudgetTooSmall`] if not even two layers, two experts and the fixed part fit.
-    pub(crate) fn new(layers: Vec<Unit>, fixed: usize, budget: usize) -> Result<Self, ModelError> {
+    /// [`ModelError::BudgetTooSmall`] if not even two layers, two experts, the fixed part and the least cache fit.
+    pub(crate) fn new(layers: Vec<Unit>, room: Room) -> Result<Self, ModelError> {
         let (mut always, mut experts) = (Vec::new(), Vec::new());
         for layer in layers {
             always.push(layer.always);
@@ -44,13 +57,16 @@ impl Window {
             .collect();
         let two_layers = largest(&sizes).saturating_mul(2).min(sum(&sizes));
         let two_experts = (largest(&expert_sizes).saturating_mul(2)).min(sum(&expert_sizes));
-        let needed = [fixed, two_layers, two_experts]
+        let [least_cache, cache] = room.cache;
+        let needed = [room.fixed, two_layers, two_experts, least_cache]
             .into_iter()
             .fold(0, usize::saturating_add);
-        let Some(spare) = budget.checked_sub(needed) else {
+        let Some(spare) = room.budget.checked_sub(needed) else {
+            let budget = room.budget;
             return Err(ModelError::BudgetTooSmall { budget, needed });
         };
-        let mut room = spare;
+        let cache = cache.max(least_cache).min(least_cache + spare);
+        let mut room = spare - (cache - least_cache);
         // If the last two layers to pass are all that is left, they stay too: their room is there.
         let pinned = if room >= sum(&sizes) - two_layers {
             room -= sum(&sizes) - two_layers;
@@ -70,6 +86,7 @@ impl Window {
             pinned,
             experts,
             tables: Vec::new(),
+            cache,
         })
     }
 
@@ -127,6 +144,11 @@ impl Window {
         self.experts.as_ref().map(ExpertCache::stats)
     }
 
+    /// Bytes of the budget that are left to keys and values.
+    pub(crate) fn cache_room(&self) -> usize {
+        self.cache
+    }
+
     fn prefetch(&self, layer: usize) {
         self.passing(layer).iter().for_each(Storage::prefetch);
     }
@@ -160,10 +182,19 @@ mod tests {
         sizes.iter().map(layer).collect()
     }
 
+    /// A budget without a cache.
+    fn room(fixed: usize, budget: usize) -> Room {
+        Room {
+            budget,
+            fixed,
+            cache: [0, 0],
+        }
+    }
+
     #[test]
     fn the_first_layers_stay_as_the_budget_allows() {
         for (budget, pinned) in [(500, 5), (499, 1), (310, 0), (410, 1)] {
-            let window = Window::new(layers(&[100, 100, 100, 50, 50]), 100, budget);
+            let window = Window::new(layers(&[100, 100, 100, 50, 50]), room(100, budget));
             assert_eq!(window.unwrap().pinned, pinned, "{budget}");
         }
     }
@@ -178,27 +209,47 @@ mod tests {
             vec![layer(), layer(), layer()]
         };
         let total = 50 + 3 * (100 + 320);
-        for (budget, pinned, room) in [
+        for (budget, pinned, left) in [
             (total, 3, None),
             (total - 2, 3, Some(958)),
             (430, 3, Some(80)),
             (429, 0, Some(179)),
             (330, 0, Some(80)),
         ] {
-            let window = Window::new(mixture(), 50, budget).unwrap();
+            let window = Window::new(mixture(), room(50, budget)).unwrap();
             assert_eq!(window.pinned, pinned, "{budget}");
             let found = window.expert_stats().map(|stats| stats.room);
-            assert_eq!(found, room, "{budget}");
+            assert_eq!(found, left, "{budget}");
         }
         assert!(matches!(
-            Window::new(mixture(), 50, 329),
+            Window::new(mixture(), room(50, 329)),
             Err(ModelError::BudgetTooSmall { needed: 330, .. })
         ));
     }
 
     #[test]
+    fn the_cache_gives_way_to_layers_down_to_its_least() {
+        for (budget, cache) in [(1000, 80), (330, 80), (320, 70), (260, 10)] {
+            let room = Room {
+                cache: [10, 80],
+                ..room(50, budget)
+            };
+            let window = Window::new(layers(&[100, 100, 100]), room).unwrap();
+            assert_eq!(window.cache_room(), cache, "{budget}");
+        }
+        let room = Room {
+            cache: [10, 80],
+            ..room(50, 259)
+        };
+        assert!(matches!(
+            Window::new(layers(&[100, 100, 100]), room),
+            Err(ModelError::BudgetTooSmall { needed: 260, .. })
+        ));
+    }
+
+    #[test]
     fn a_budget_that_holds_no_two_layers_is_an_error_that_says_what_is_needed() {
-        let error = Window::new(layers(&[100, 60, 200]), 50, 409).unwrap_err();
+        let error = Window::new(layers(&[100, 60, 200]), room(50, 409)).unwrap_err();
         assert!(
             matches!(
                 error,
@@ -209,6 +260,6 @@ mod tests {
             ),
             "{error}"
         );
-        Window::new(layers(&[100]), 50, 150).unwrap();
+        Window::new(layers(&[100]), room(50, 150)).unwrap();
     }
 }

@@ -18,6 +18,10 @@ impl CausalLm for Transformer {
         self.linear_shapes.get(name).copied()
     }
 
+    fn cache_room(&self) -> Option<usize> {
+        self.window.as_ref().map(Window::cache_room)
+    }
+
     fn expert_stats(&self) -> Option<ExpertStats> {
         self.window.as_ref().and_then(Window::expert_stats)
     }

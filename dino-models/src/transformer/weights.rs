@@ -6,7 +6,7 @@ use super::norm::Norm;
 use super::rotation::Rotation;
 use crate::arch::{Loader, Spec, Watch};
 use crate::causal_lm::Config;
-use crate::residency::Window;
+use crate::residency::{Room, Window};
 use crate::{ModelError, Residency};
 use dino_core::{Observe, Storage, Tensor};
 use dino_kernels::PackedWeight;
@@ -104,9 +104,12 @@ impl Transformer {
         };
         let window = match loader.residency() {
             Residency::Streamed { budget } => {
-                let fixed =
-                    head.byte_size() + cache_bytes(&config, loader.context_length(), budget);
-                Some(Window::new(units, fixed, budget)?.with_tables(tables.iter().cloned()))
+                let room = Room {
+                    budget,
+                    fixed: head.byte_size(),
+                    cache: cache_bytes(&config, loader, budget),
+                };
+                Some(Window::new(units, room)?.with_tables(tables.iter().cloned()))
             }
             _ => None,
         };
@@ -130,11 +133,14 @@ impl Transformer {
     }
 }
 
-/// What a streamed model leaves of its budget to keys and values: those of a whole context in f16, a quarter at most.
-fn cache_bytes(config: &Config, context_length: Option<usize>, budget: usize) -> usize {
-    let position = 4 * config.attention_layers * config.kv_heads * config.head_dim;
-    let context = context_length.unwrap_or(config.context_length);
-    position.saturating_mul(context).min(budget / 4)
+/// What keys and values need of the budget of a streamed model at least, and what they would like: those of a whole context,
+/// but no more than their share.
+fn cache_bytes(config: &Config, loader: &Loader<'_>, budget: usize) -> [usize; 2] {
+    let position = config.kv_layout(loader.kv_types()).bytes_per_position();
+    let context = loader.context_length().unwrap_or(config.context_length);
+    let wanted = position.saturating_mul(context);
+    let least = position.saturating_mul(context.min(Residency::LEAST_CONTEXT));
+    [least, wanted.min(Residency::cache_share(budget))]
 }
 
 impl Layer {

@@ -26,9 +26,13 @@ pub struct Arguments {
     /// Threads of every engine.
     #[arg(short = 'n', long, default_value_t = 2)]
     pub threads: usize,
-    /// Also measure processes that load, generate 128 tokens and end: memory, and time to the first token.
+    /// Also measure processes that load, generate 128 tokens and end: time to load and to the first token, and memory. Here
+    /// dino-llm also runs from a packed file, and llama.cpp without a map of the file.
     #[arg(long)]
     pub cold: bool,
+    /// With --cold: measure nothing else.
+    #[arg(long, requires = "cold")]
+    pub cold_only: bool,
     /// Write all figures to this file as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -11,6 +11,8 @@ use std::io::{BufRead, Write};
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Line {
     /// The model is loaded.
+    Loaded,
+    /// Tests may come.
     Ready { about: String },
     /// A test took so long.
     Took { seconds: f64 },
@@ -23,6 +25,7 @@ pub enum Line {
 /// Loads the model and does what the parent asks.
 pub fn run(arguments: &ChildArguments) -> Result<()> {
     let mut engine = arguments.engine.load(arguments)?;
+    say(&Line::Loaded)?;
     if let Some(tokens) = arguments.once {
         return once(&mut *engine, tokens);
     }

@@ -31,6 +31,17 @@ fn run_model(arguments: &Arguments, model: &Path) -> Result<ModelReport> {
         .with_context(|| model.display().to_string())?
         .len();
     let mut report = ModelReport::new(model, bytes);
+    if !arguments.cold_only {
+        run_tests(arguments, model, &mut report)?;
+    }
+    if arguments.cold {
+        run_cold(arguments, model, &mut report);
+    }
+    eprint!("\r\x1b[K");
+    Ok(report)
+}
+
+fn run_tests(arguments: &Arguments, model: &Path, report: &mut ModelReport) -> Result<()> {
     let mut peers = Vec::new();
     for &name in &arguments.engines {
         match Peer::start(arguments, name, model) {
@@ -66,19 +77,21 @@ fn run_model(arguments: &Arguments, model: &Path) -> Result<ModelReport> {
             }
         }
     }
-    drop(peers);
-    if arguments.cold {
-        for round in 1..=arguments.rounds {
-            for &name in &arguments.engines {
-                eprint!("\rround {round}: cold start of {name}\x1b[K");
-                if let Ok(cold) = cold_start(arguments, name, model) {
-                    report.cold.push(cold);
-                }
+    Ok(())
+}
+
+fn run_cold(arguments: &Arguments, model: &Path, report: &mut ModelReport) {
+    // The first round brings the file to the page cache and writes what is to be packed.
+    for round in 0..=arguments.rounds {
+        for name in arguments.engines.iter().flat_map(|engine| engine.ways()) {
+            eprint!("\rround {round}: cold start of {name}\x1b[K");
+            match cold_start(arguments, name, model) {
+                Ok(cold) if round > 0 => report.cold.push(cold),
+                Ok(_) => {}
+                Err(error) => eprintln!("{name} does not run {}: {error:#}", model.display()),
             }
         }
     }
-    eprint!("\r\x1b[K");
-    Ok(report)
 }
 
 /// The process of an engine, waiting for tests.
@@ -92,6 +105,9 @@ struct Peer {
 impl Peer {
     fn start(arguments: &Arguments, name: EngineName, model: &Path) -> Result<Self> {
         let (mut child, mut lines) = spawn(arguments, name, model, None)?;
+        let Line::Loaded = next(&mut lines)? else {
+            bail!("expected a loaded model");
+        };
         match next(&mut lines)? {
             Line::Ready { about } => Ok(Self {
                 tests: child.stdin.take(),
@@ -125,6 +141,10 @@ fn cold_start(arguments: &Arguments, engine: EngineName, model: &Path) -> Result
     const TOKENS: usize = 128;
     let started = Instant::now();
     let (mut child, mut lines) = spawn(arguments, engine, model, Some(TOKENS))?;
+    let Line::Loaded = next(&mut lines)? else {
+        bail!("expected a loaded model");
+    };
+    let load_seconds = started.elapsed().as_secs_f64();
     let Line::FirstToken = next(&mut lines)? else {
         bail!("expected a first token");
     };
@@ -135,6 +155,7 @@ fn cold_start(arguments: &Arguments, engine: EngineName, model: &Path) -> Result
     child.wait()?;
     Ok(Cold {
         engine,
+        load_seconds,
         first_token_seconds,
         peak_bytes,
     })

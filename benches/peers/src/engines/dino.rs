@@ -15,10 +15,14 @@ pub struct Dino {
 }
 
 impl Dino {
-    pub fn load(arguments: &ChildArguments) -> Result<Self> {
-        let model = Model::builder()
-            .threads(arguments.threads)
-            .load(&arguments.model)?;
+    pub fn load(arguments: &ChildArguments, packed: bool) -> Result<Self> {
+        let mut builder = Model::builder().threads(arguments.threads);
+        if packed {
+            let mut name = arguments.model.file_name().unwrap_or_default().to_owned();
+            name.push(".dino-peers.packed");
+            builder = builder.packed_cache(std::env::temp_dir().join(name));
+        }
+        let model = builder.load(&arguments.model)?;
         Ok(Self {
             cache: model.new_cache(),
             model,

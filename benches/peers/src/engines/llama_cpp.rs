@@ -25,10 +25,10 @@ pub struct LlamaCpp {
 const BATCH: usize = 2048;
 
 impl LlamaCpp {
-    pub fn load(arguments: &ChildArguments, flash_attention: bool) -> Result<Self> {
+    pub fn load(arguments: &ChildArguments, flash_attention: bool, mmap: bool) -> Result<Self> {
         let mut backend = LlamaBackend::init()?;
         backend.void_logs();
-        let params = LlamaModelParams::default();
+        let params = LlamaModelParams::default().with_use_mmap(mmap);
         let model = LlamaModel::load_from_file(&backend, &arguments.model, &params)?;
         // The process ends with them.
         let (backend, model): (&'static _, &'static LlamaModel) =

@@ -3,7 +3,7 @@
 use super::Bias;
 use super::spec::check;
 use crate::format::{Metadata, ModelFile, Weights};
-use crate::packed_file::{Encoders, PackedCache, PackedStore};
+use crate::packed_file::{Encoders, PackedCache, PackedSource, PackedStore};
 use crate::residency::Unit;
 use crate::{Int8, ModelError, Residency};
 use dino_core::storage::Arena;
@@ -447,7 +447,7 @@ impl<'a> Loader<'a> {
     }
 
     /// The packed file that weights come from, to see whether it changes.
-    pub(crate) fn packed_source(&self) -> Option<Storage> {
+    pub(crate) fn packed_source(&self) -> Option<PackedSource> {
         self.packed.source()
     }
 

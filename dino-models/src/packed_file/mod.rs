@@ -25,7 +25,7 @@ pub use error::PackedFileError;
 pub(crate) use fingerprint::Encoders;
 pub use read::PackedFile;
 pub use store::PackedCache;
-pub(crate) use store::PackedStore;
+pub(crate) use store::{PackedSource, PackedStore};
 
 /// Where weights begin: pages, so that a range of them can be released alone.
 const PAGE: usize = 4096;

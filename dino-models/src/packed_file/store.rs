@@ -8,6 +8,7 @@ use crate::format::ModelFile;
 use dino_core::{DType, Storage};
 use dino_kernels::{PackedWeight, Packing};
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 /// What became of the packed file of a load.
 #[derive(Debug, Default)]
@@ -24,6 +25,9 @@ pub enum PackedCache {
     Failed(PackedFileError),
 }
 
+/// The file that weights are pages of, once it is complete and in its place.
+pub(crate) type PackedSource = Arc<OnceLock<Storage>>;
+
 /// The packed file of a load that goes on.
 #[derive(Debug, Default)]
 pub(crate) enum PackedStore {
@@ -34,6 +38,7 @@ pub(crate) enum PackedStore {
         writer: Box<PackedWriter>,
         /// Whether weights are to be pages of the file, rather than memory, from the first load on.
         mapped: bool,
+        source: PackedSource,
     },
     Failed(PackedFileError),
 }
@@ -64,6 +69,7 @@ impl PackedStore {
             Ok(writer) => Self::Write {
                 writer: Box::new(writer),
                 mapped,
+                source: PackedSource::default(),
             },
             Err(error) => Self::Failed(error),
         }
@@ -82,17 +88,22 @@ impl PackedStore {
         }
     }
 
-    /// The file that weights come from.
-    pub(crate) fn source(&self) -> Option<Storage> {
+    /// The file that weights are pages of, to see whether it changes.
+    pub(crate) fn source(&self) -> Option<PackedSource> {
         match self {
-            Self::Read(file) => Some(file.storage().clone()),
+            Self::Read(file) => Some(Arc::new(file.storage().clone().into())),
+            Self::Write {
+                mapped: true,
+                source,
+                ..
+            } => Some(Arc::clone(source)),
             _ => None,
         }
     }
 
     /// Keeps a weight that was just packed; gives the weight to use from now on.
     pub(crate) fn keep(&mut self, weight: PackedWeight) -> PackedWeight {
-        let Self::Write { writer, mapped } = self else {
+        let Self::Write { writer, mapped, .. } = self else {
             return weight;
         };
         let kept = writer.push(&weight).and_then(|()| {
@@ -114,10 +125,14 @@ impl PackedStore {
             Self::Off => PackedCache::Off,
             Self::Read(file) => PackedCache::Used(file.path().to_owned()),
             Self::Failed(error) => PackedCache::Failed(error),
-            Self::Write { writer, .. } => {
+            Self::Write { writer, source, .. } => {
                 let path = writer.path().to_owned();
-                match writer.finish() {
-                    Ok(()) => PackedCache::Written(path),
+                match writer.finish().and_then(|()| PackedFile::open(&path)) {
+                    Ok(file) => {
+                        // It was empty so far: nobody else fills it.
+                        let _ = source.set(file.storage().clone());
+                        PackedCache::Written(path)
+                    }
                     Err(error) => PackedCache::Failed(error),
                 }
             }

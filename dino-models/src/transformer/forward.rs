@@ -98,9 +98,16 @@ impl Transformer {
     }
 
     fn check(&self, batch: &Batch, cache: &Cache) -> Result<(), ModelError> {
-        self.sources.iter().try_for_each(Storage::check_unchanged)?;
+        self.check_files()?;
         self.check_tokens(batch)?;
         self.check_positions(batch, cache)
+    }
+
+    /// Makes sure that the files that are read while the model runs are what they were.
+    fn check_files(&self) -> Result<(), ModelError> {
+        let packed = self.packed.as_ref().and_then(|packed| packed.get());
+        let mut files = self.sources.iter().chain(packed);
+        Ok(files.try_for_each(Storage::check_unchanged)?)
     }
 
     fn check_tokens(&self, batch: &Batch) -> Result<(), ModelError> {
@@ -161,7 +168,11 @@ impl Pass<'_> {
                 window.inspect(|window| window.interrupt(index));
                 return Err(ModelError::Cancelled);
             }
-            window.inspect(|window| window.enter(index));
+            if let Some(window) = window {
+                // Much is read from the file in each pass, and a pass may take long.
+                self.context.model.check_files()?;
+                window.enter(index);
+            }
             self.show_stream(index);
             self.mix(index, &layer.mixer)?;
             let Some(feed_forward) = &layer.feed_forward else {

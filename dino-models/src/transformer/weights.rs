@@ -6,6 +6,7 @@ use super::norm::Norm;
 use super::rotation::Rotation;
 use crate::arch::{Loader, Spec, Watch};
 use crate::causal_lm::Config;
+use crate::packed_file::PackedSource;
 use crate::residency::{Room, Window};
 use crate::{ModelError, Residency};
 use dino_core::{Observe, Storage, Tensor};
@@ -24,6 +25,8 @@ pub struct Transformer {
     pub(super) window: Option<Window>,
     /// Mapped files that are read while the model runs.
     pub(super) sources: Vec<Storage>,
+    /// The packed file, if weights are pages of it.
+    pub(super) packed: Option<PackedSource>,
     /// `[vocabulary, hidden]`, in the file's own layout; `None` where the head serves for it.
     pub(super) embedding: Option<Tensor>,
     /// The embedding of positions, `[context, hidden]`, where the model learned one.
@@ -114,7 +117,8 @@ impl Transformer {
             _ => None,
         };
         Ok(Self {
-            sources: tables.into_iter().chain(loader.packed_source()).collect(),
+            sources: tables,
+            packed: loader.packed_source(),
             linear_shapes: loader.take_linear_shapes(),
             window,
             spec,

@@ -150,29 +150,42 @@ fn a_budget_that_is_too_small_says_what_would_do() {
 fn a_packed_file_that_is_cut_while_it_is_in_use_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("packed");
-    run(&tiny("gqa"), with_cache(&path));
     let file = ModelFile::open(tiny("gqa")).unwrap();
     let compute = Compute::new(1).unwrap();
-    let options = placed(Residency::Mapped, &path);
-    let model = Registry::default()
-        .build(&mut Loader::new(&file, &compute, options))
-        .unwrap();
-    let mut cache = model.config().new_cache(KvType::F16, None);
-    let mut batch = Batch::default();
-    let sequence = cache.add();
-    batch.push(sequence, &[1, 2, 3], Wanted::Last);
-    let mut scratch = Scratch::new();
-    model
-        .forward(&compute, &batch, &mut cache, &mut scratch)
-        .unwrap();
-    let packed = std::fs::File::options().write(true).open(&path).unwrap();
-    packed.set_len(5000).unwrap();
-    let error = model
-        .forward(&compute, &batch, &mut cache, &mut scratch)
-        .unwrap_err();
-    assert!(
-        matches!(&error, ModelError::Core(CoreError::FileChanged { path: found }) if *found == path),
-        "{error}"
-    );
-    assert_eq!(cache.len(sequence).unwrap(), 3, "as long as before");
+    let streamed = Residency::Streamed { budget: 400_000 };
+    for residency in [Residency::Mapped, streamed] {
+        // The load that writes the file runs from it just like the one that finds it.
+        for is_there in [false, true] {
+            if is_there {
+                run(&tiny("gqa"), with_cache(&path));
+            } else {
+                let _ = std::fs::remove_file(&path);
+            }
+            let mut loader = Loader::new(&file, &compute, placed(residency, &path));
+            let model = Registry::default().build(&mut loader).unwrap();
+            match loader.finish_packed() {
+                PackedCache::Used(_) => assert!(is_there),
+                PackedCache::Written(_) => assert!(!is_there),
+                other => panic!("{other:?}"),
+            }
+            let mut cache = model.config().new_cache(KvType::F16, None);
+            let mut batch = Batch::default();
+            let sequence = cache.add();
+            batch.push(sequence, &[1, 2, 3], Wanted::Last);
+            let mut scratch = Scratch::new();
+            model
+                .forward(&compute, &batch, &mut cache, &mut scratch)
+                .unwrap();
+            let packed = std::fs::File::options().write(true).open(&path).unwrap();
+            packed.set_len(5000).unwrap();
+            let error = model
+                .forward(&compute, &batch, &mut cache, &mut scratch)
+                .unwrap_err();
+            assert!(
+                matches!(&error, ModelError::Core(CoreError::FileChanged { path: found }) if *found == path),
+                "{error}"
+            );
+            assert_eq!(cache.len(sequence).unwrap(), 3, "as long as before");
+        }
+    }
 }

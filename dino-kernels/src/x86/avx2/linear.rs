@@ -261,7 +261,7 @@ fn float_as<E: Widen>(task: &FloatTask<'_>, weights: &[E]) {
     while token < tokens {
         token += match tokens - token {
             1 => float_tile::<E, 1>(task, weights, token),
-            2 | 3 => float_tile::<E, 2>(task, weights, token),
+            2 => float_tile::<E, 2>(task, weights, token),
             _ => float_tile::<E, 4>(task, weights, token),
         };
     }
@@ -271,7 +271,7 @@ fn float_as<E: Widen>(task: &FloatTask<'_>, weights: &[E]) {
 /// tokens: a row gives the same bits alone and among others.
 const SUMS: usize = 2;
 
-/// One group times `T` tokens; returns `T`.
+/// One group times up to `T` tokens; returns how many. Rows that do not exist are the last one.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn float_tile<E: Widen, const T: usize>(
     task: &FloatTask<'_>,
@@ -279,30 +279,26 @@ fn float_tile<E: Widen, const T: usize>(
     token: usize,
 ) -> usize {
     let columns = task.columns;
-    let input = &task.input[token * columns..(token + T) * columns];
+    let count = T.min(task.output.tokens() - token);
+    let mut rows = [task.input.as_ptr(); T];
+    for (t, row) in rows.iter_mut().enumerate() {
+        *row = task.input[(token + t.min(count - 1)) * columns..][..columns].as_ptr();
+    }
     let weights = &weights[..columns * LANES];
     let mut sums = [[_mm256_setzero_ps(); T]; SUMS];
     let whole = columns / SUMS * SUMS;
     for column in (0..whole).step_by(SUMS) {
         ask_for::<E>(weights.as_ptr().wrapping_add(column * LANES), SUMS * LANES);
         for (u, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: `column + u` is below `columns`, of which both slices hold `LANES` and `T` runs.
-            unsafe { multiply_column(sums, weights.as_ptr(), input.as_ptr(), column + u, columns) };
+            // SAFETY: `column + u` is below `columns`, of which a row holds one run and the weights `LANES`.
+            unsafe { multiply_column(sums, weights.as_ptr(), &rows, column + u) };
         }
     }
     for column in whole..columns {
         // SAFETY: as above.
-        unsafe {
-            multiply_column(
-                &mut sums[0],
-                weights.as_ptr(),
-                input.as_ptr(),
-                column,
-                columns,
-            );
-        };
+        unsafe { multiply_column(&mut sums[0], weights.as_ptr(), &rows, column) };
     }
-    for t in 0..T {
+    for t in 0..count {
         let sum = sums
             .iter()
             .skip(1)
@@ -313,26 +309,25 @@ fn float_tile<E: Widen, const T: usize>(
         // SAFETY: tasks that run at once differ in columns.
         unsafe { task.output.put(token + t, task.first, &values) };
     }
-    T
+    count
 }
 
 /// Adds the products of one column of 8 rows with `T` tokens.
 ///
 /// # Safety
-/// AVX2, FMA and F16C are enabled; `weights` is `[columns][8]`, `input` `[T][columns]`, `column < columns`.
+/// AVX2, FMA and F16C are enabled; `weights` is `[columns][8]`, rows `[columns]`, `column < columns`.
 #[inline(always)]
 unsafe fn multiply_column<E: Widen, const T: usize>(
     sums: &mut [__m256; T],
     weights: *const E,
-    input: *const f32,
+    rows: &[*const f32; T],
     column: usize,
-    columns: usize,
 ) {
     // SAFETY: by the contract.
     unsafe {
         let weight = E::widen(weights.add(column * LANES));
-        for (t, sum) in sums.iter_mut().enumerate() {
-            let x = _mm256_broadcast_ss(&*input.add(t * columns + column));
+        for (sum, row) in sums.iter_mut().zip(rows) {
+            let x = _mm256_broadcast_ss(&*row.add(column));
             *sum = _mm256_fmadd_ps(weight, x, *sum);
         }
     }

@@ -62,6 +62,9 @@ def random_model(architecture, attempt):
                 transposed = kind == "gpt2" and "c_" in name
                 stored = rounded(architecture, name, noise.T.copy() if transposed else noise)
                 parameter.copy_(torch.from_numpy(stored.T.copy() if transposed else stored))
+        for name, buffer in model.named_buffers():
+            if name.endswith("expert_bias"):
+                buffer.copy_(0.3 * torch.randn(buffer.shape, generator=generator))
     return model
 
 
@@ -103,6 +106,7 @@ def write_file(path, architecture, model):
     writer = gguf.GGUFWriter(path, arch)
     write_metadata(writer, architecture, model.config)
     values = {name: parameter.detach().numpy() for name, parameter in model.named_parameters()}
+    values |= {name: buffer.numpy() for name, buffer in model.named_buffers() if name.endswith("expert_bias")}
     for name, values in architecture.tensors(values, model.config).items():
         stored = names.get_name(name, (".weight", ".bias")) or name
         precise = values.ndim < 2 or stored.endswith(PRECISE + ("position_embd.weight",))

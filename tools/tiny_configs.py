@@ -204,6 +204,11 @@ def olmo3_keys(writer, config):
     writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
 
 
+def nemotron_keys(writer, config):
+    rotary_keys(writer, config)
+    writer.add_layer_norm_eps(config.norm_eps)
+
+
 def moe_keys(writer, config):
     count = getattr(config, "num_local_experts", None) or config.num_experts
     writer.add_expert_count(count)
@@ -311,6 +316,11 @@ ARCHITECTURES = [
                  head_dim_keys),
     Architecture("exaone4", "norms behind the parts, normalised heads, a window of 8 and rotation in three of four layers",
                  {"num_hidden_layers": 4, "sliding_window": 8, "sliding_window_pattern": 4}, window_keys),
+    Architecture("seed_oss", "biases of queries, keys and values, heads wider than the hidden size holds", {"head_dim": 12},
+                 head_dim_keys),
+    Architecture("nemotron", "layer norms around one, half of a head rotated, a plain part with squared ReLU",
+                 {"norm_eps": 1e-5, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}},
+                 nemotron_keys, one_added, one_added_to_norms=True),
     Architecture("starcoder", "a gpt2 with one key and value for all heads",
                  {"num_key_value_heads": None, "intermediate_size": None},
                  lambda writer, config: writer.add_head_count_kv(1), model_type="gpt_bigcode"),

@@ -1,5 +1,6 @@
 """Tiny models of tiny_architectures.py whose layers are not all attention: see tiny_configs.py."""
 
+import gguf
 import numpy as np
 
 from tiny_configs import Architecture, expert_tensors, head_dim_keys, moe_keys
@@ -98,6 +99,24 @@ def lfm2_keys(writer, config):
     writer.add_shortconv_l_cache(config.conv_L_cache)
 
 
+def lfm2_moe_keys(writer, config):
+    lfm2_keys(writer, config)
+    moe_keys(writer, config)
+    writer.add_leading_dense_block_count(config.num_dense_layers)
+    writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+    writer.add_expert_weights_scale(config.routed_scaling_factor)
+
+
+def lfm2_moe_tensors(values, config):
+    changed = {}
+    for name, value in expert_tensors(squeezed(values), config).items():
+        layer = name.split(".")[2] if ".layers." in name else ""
+        renamed = {"feed_forward.gate.weight": "ffn_gate_inp.weight", "feed_forward.expert_bias": "exp_probs_b.bias"}
+        ours = next((f"blk.{layer}.{to}" for end, to in renamed.items() if name.endswith(end)), name)
+        changed[ours] = value
+    return changed
+
+
 def delta_keys(writer, config):
     head_dim_keys(writer, config)
     writer.add_ssm_conv_kernel(config.linear_conv_kernel_dim)
@@ -142,6 +161,11 @@ RECURRENT = [
     Architecture("lfm2", "short convolutions in two of three layers",
                  {"num_hidden_layers": 3, "layer_types": ["conv", "full_attention", "conv"], "block_multiple_of": 8},
                  lfm2_keys, inner=lambda config: 24, tensors=lambda values, config: squeezed(values),
+                 kv_heads=lambda config: [config.num_key_value_heads * (kind != "conv") for kind in config.layer_types]),
+    Architecture("lfm2moe", "the same with 6 experts, 2 a token, by sigmoid and preference, in all layers but the first",
+                 {"num_hidden_layers": 4, "layer_types": ["conv", "full_attention", "conv", "full_attention"], "num_experts": 6,
+                  "num_experts_per_tok": 2, "moe_intermediate_size": 16, "num_dense_layers": 1, "routed_scaling_factor": 1.5},
+                 lfm2_moe_keys, model_type="lfm2_moe", tensors=lfm2_moe_tensors,
                  kv_heads=lambda config: [config.num_key_value_heads * (kind != "conv") for kind in config.layer_types]),
     Architecture("qwen35", "the gated delta rule in three of four layers, gated attention in the fourth", DELTA, qwen35_keys,
                  qwen35_tensors, model_type="qwen3_5_text", seeing=("qwen3_5", VISION), one_added_to_norms=True),

@@ -1,11 +1,12 @@
 //! Mixtures of experts as files describe them.
 
+use super::Spec;
 use super::spec::{check, size};
 use crate::ModelError;
 use crate::format::Metadata;
 
 /// A mixture of experts (Shazeer et al., arXiv:1701.06538; Fedus et al., arXiv:2101.03961).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Experts {
     /// Experts of a layer.
     pub count: usize,
@@ -13,19 +14,36 @@ pub struct Experts {
     pub used: usize,
     /// Features inside an expert.
     pub size: usize,
+    /// What a score makes of an expert's chance.
+    pub gating: Gating,
+    /// Whether something is added to the chances before the best are chosen, which then count as they were (DeepSeek-V3,
+    /// arXiv:2412.19437).
+    pub preferred: bool,
     /// What each of them counts.
     pub shares: Shares,
+    /// What that is multiplied by.
+    pub scale: f32,
     /// The expert that every token goes through besides.
     pub shared: Option<SharedExpert>,
+}
+
+/// How likely an expert's score makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Gating {
+    /// The softmax over the scores of all experts.
+    Softmax,
+    /// The sigmoid of each score by itself.
+    Sigmoid,
 }
 
 /// What each expert of a token counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shares {
-    /// The softmax over the scores of all experts: those of a token add up to less than one.
+    /// Its chance among all experts, or by itself.
     OfAll,
-    /// The softmax over the scores of the chosen ones: they add up to one (Mixtral, arXiv:2401.04088).
+    /// Its chance among the chosen ones: they add up to one (Mixtral, arXiv:2401.04088).
     OfChosen,
 }
 
@@ -45,9 +63,8 @@ impl Experts {
     /// Reads the `expert_*` keys. Experts count as `shares` says, unless the file does.
     ///
     /// # Errors
-    /// If a key is missing, impossible, or asks for another choice than the best by softmax.
+    /// If a key is missing, impossible, or asks for another choice than the best by softmax or sigmoid.
     pub fn read(metadata: &Metadata, shares: Shares) -> Result<Self, ModelError> {
-        const SOFTMAX: usize = 1;
         let scoped = metadata.scoped()?;
         let (count, used) = (
             scoped.get("expert_count")?,
@@ -71,16 +88,17 @@ impl Experts {
             fits,
             &expected,
         )?;
-        let gating = scoped
-            .maybe::<usize>("expert_gating_func")?
-            .unwrap_or(SOFTMAX);
-        if gating != SOFTMAX {
-            return Err(ModelError::Unsupported {
-                file: metadata.file().to_owned(),
-                key: scoped.key("expert_gating_func"),
-                found: gating.to_string(),
-            });
-        }
+        let gating = match scoped.maybe::<usize>("expert_gating_func")? {
+            None | Some(1) => Gating::Softmax,
+            Some(2) => Gating::Sigmoid,
+            Some(other) => {
+                return Err(ModelError::Unsupported {
+                    file: metadata.file().to_owned(),
+                    key: scoped.key("expert_gating_func"),
+                    found: other.to_string(),
+                });
+            }
+        };
         let own_size = scoped.value("expert_feed_forward_length").is_some();
         Ok(Self {
             count,
@@ -89,6 +107,9 @@ impl Experts {
                 true => size(metadata, "expert_feed_forward_length")?,
                 false => size(metadata, "feed_forward_length")?,
             },
+            gating,
+            preferred: false,
+            scale: Spec::positive(metadata, "expert_weights_scale")?.unwrap_or(1.0),
             shares: match scoped.maybe("expert_weights_norm")? {
                 None => shares,
                 Some(true) => Shares::OfChosen,

@@ -1,13 +1,17 @@
-//! LFM2: short convolutions between gates in most layers, attention in the others.
+//! LFM2: short convolutions between gates in most layers, attention in the others; in some with experts.
 //!
-//! Liquid AI, arXiv:2511.23404. Reference: `Lfm2ForCausalLM` of `transformers`. Layers without key/value heads are the
+//! Liquid AI, arXiv:2511.23404. References: `Lfm2ForCausalLM` and `Lfm2MoeForCausalLM` of `transformers`. Layers without key/value heads are the
 //! convolutional ones. Files name the norm before the head after the embedding, where `transformers` keeps it.
 
 use super::hugging_face::{Change, HuggingFace, Translation};
 use super::recurrent::{positive, squeezed};
-use super::{Architecture, Mixer, QkNorm, RopePairing, Spec};
+use super::{Architecture, Experts, Mixer, QkNorm, RopePairing, Shares, Spec};
 use crate::ModelError;
 use crate::format::{Metadata, StringArray};
+
+/// LFM2 with experts in all layers but the first few.
+#[derive(Clone, Copy, Debug)]
+pub struct Lfm2Moe;
 
 /// LFM2, dense.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +40,7 @@ impl Architecture for Lfm2 {
             .without("intermediate_size")
             .only("block_use_swiglu", &[true])
             .only("use_pos_enc", &[true])
-            .then(inner_size)
-            .tensor("model.layers.{}.feed_forward.w1", "blk.{}.ffn_gate")
-            .tensor("model.layers.{}.feed_forward.w3", "blk.{}.ffn_up")
-            .tensor("model.layers.{}.feed_forward.w2", "blk.{}.ffn_down");
+            .then(inner_size);
         vec![UNUSED.into_iter().fold(lfm2, HuggingFace::inert)]
     }
 
@@ -49,6 +50,51 @@ impl Architecture for Lfm2 {
         spec.mix_without_kv_heads(metadata, Mixer::ShortConvolution { taps })?;
         spec.qk_norm = QkNorm::Heads;
         spec.output_norm = "token_embd_norm";
+        Ok(spec)
+    }
+}
+
+impl Architecture for Lfm2Moe {
+    fn names(&self) -> &[&str] {
+        &["lfm2moe"]
+    }
+
+    fn hugging_face(&self) -> Vec<HuggingFace> {
+        const SIGMOID: u64 = 2;
+        let moe = family(&["lfm2_moe"], &["Lfm2MoeForCausalLM"])
+            .key("num_experts", "expert_count")
+            .key("num_experts_per_tok", "expert_used_count")
+            .key("moe_intermediate_size", "expert_feed_forward_length")
+            .key("num_dense_layers", "leading_dense_block_count")
+            .optional("norm_topk_prob", "expert_weights_norm")
+            .optional("routed_scaling_factor", "expert_weights_scale")
+            .only("use_expert_bias", &[true])
+            .then(|translation| translation.set_from("model_type", "expert_gating_func", SIGMOID))
+            .tensor("model.layers.{}.feed_forward.gate", "blk.{}.ffn_gate_inp")
+            .tensor(
+                "model.layers.{}.feed_forward.expert_bias",
+                "blk.{}.exp_probs_b.bias",
+            )
+            .tensor(
+                "model.layers.{}.feed_forward.experts.{}.w1",
+                "blk.{}.ffn_gate_exps",
+            )
+            .tensor(
+                "model.layers.{}.feed_forward.experts.{}.w3",
+                "blk.{}.ffn_up_exps",
+            )
+            .tensor(
+                "model.layers.{}.feed_forward.experts.{}.w2",
+                "blk.{}.ffn_down_exps",
+            );
+        vec![moe]
+    }
+
+    fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
+        let mut spec = Lfm2.spec(metadata)?;
+        let mut experts = Experts::read(metadata, Shares::OfChosen)?;
+        experts.preferred = true;
+        spec.with_experts_behind(metadata, experts)?;
         Ok(spec)
     }
 }
@@ -80,6 +126,9 @@ fn family(model_types: &[&'static str], classes: &[&'static str]) -> HuggingFace
             "blk.{}.attn_k_norm",
         )
         .tensor("model.layers.{}.self_attn.out_proj", "blk.{}.attn_output")
+        .tensor("model.layers.{}.feed_forward.w1", "blk.{}.ffn_gate")
+        .tensor("model.layers.{}.feed_forward.w3", "blk.{}.ffn_up")
+        .tensor("model.layers.{}.feed_forward.w2", "blk.{}.ffn_down")
         .change("shortconv.conv.weight", Change::Reshape(squeezed))
 }
 

@@ -20,6 +20,7 @@ mod lfm2;
 mod llama;
 mod loader;
 mod mamba;
+mod nemotron;
 mod olmo2;
 mod olmoe;
 mod parts;
@@ -31,6 +32,7 @@ mod qwen35;
 mod recurrent;
 mod registry;
 mod rope;
+mod seed_oss;
 mod smollm3;
 mod spec;
 mod stablelm;
@@ -42,7 +44,7 @@ pub use cohere::{Cohere2, CommandR};
 pub use dino_kernels::Activation;
 pub use ernie4_5::Ernie45;
 pub use exaone4::Exaone4;
-pub use experts::{Experts, SharedExpert, Shares};
+pub use experts::{Experts, Gating, SharedExpert, Shares};
 pub use falcon::Falcon;
 pub use gemma::{Gemma, Gemma2, Gemma3};
 pub use glm4::Glm4;
@@ -54,10 +56,11 @@ pub use hugging_face::{
     Change, FolderConfig, HuggingFace, RowOrder, Translation, Windows, interleave_keys,
     interleave_queries,
 };
-pub use lfm2::Lfm2;
+pub use lfm2::{Lfm2, Lfm2Moe};
 pub use llama::Llama;
 pub use loader::{Linear, LoadProgress, Loader, LoaderOptions, Watch};
 pub use mamba::{Mamba, Mamba2};
+pub use nemotron::Nemotron;
 pub use olmo2::Olmo2;
 pub use olmoe::Olmoe;
 pub use parts::{
@@ -71,6 +74,7 @@ pub use qwen35::{Qwen3Next, Qwen35, Qwen35Moe};
 pub use recurrent::{DeltaSpec, SelectiveScanSpec, StateSpaceSpec};
 pub use registry::Registry;
 pub use rope::{RopePairing, RopeScaling, RopeSpec};
+pub use seed_oss::SeedOss;
 pub use smollm3::SmolLm3;
 pub use spec::{LayerSpec, Spec};
 pub(crate) use spec::{check, size};

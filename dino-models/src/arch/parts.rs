@@ -129,7 +129,7 @@ pub enum Matrices {
 }
 
 /// What a token's features go through after attention.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum FeedForward {
     /// `down(activation(gate(x)) * up(x))` (Shazeer, arXiv:2002.05202).

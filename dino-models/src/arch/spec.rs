@@ -213,6 +213,33 @@ impl Spec {
         }
     }
 
+    /// Makes the feed-forward parts of all layers mixtures of experts but those of the first
+    /// `leading_dense_block_count`.
+    ///
+    /// # Errors
+    /// If there are not so many layers.
+    pub fn with_experts_behind(
+        &mut self,
+        metadata: &Metadata,
+        experts: Experts,
+    ) -> Result<(), ModelError> {
+        const KEY: &str = "leading_dense_block_count";
+        let (scoped, layers) = (metadata.scoped()?, self.layers.len());
+        let dense = scoped.maybe::<usize>(KEY)?.unwrap_or(0);
+        let expected = format!("up to the {layers} layers");
+        check(
+            metadata,
+            &scoped.key(KEY),
+            dense,
+            dense <= layers,
+            &expected,
+        )?;
+        for layer in &mut self.layers[dense..] {
+            layer.feed_forward = FeedForward::Experts(experts);
+        }
+        Ok(())
+    }
+
     /// Makes the feed-forward parts of all layers plain ones: without a gate.
     pub fn without_gate(&mut self) {
         for layer in &mut self.layers {

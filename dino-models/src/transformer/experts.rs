@@ -23,6 +23,8 @@ pub(super) struct Experts {
     layer: usize,
     spec: arch::Experts,
     router: Linear,
+    /// Added to the chances before the best are chosen, `[experts]`; empty for nothing.
+    preferences: Vec<f32>,
     experts: Vec<Expert>,
     shared: Option<Shared>,
 }
@@ -79,6 +81,10 @@ impl Experts {
         Ok(Self {
             layer,
             spec,
+            preferences: match spec.preferred {
+                true => loader.vector(&name("exp_probs_b.bias"), count)?,
+                false => Vec::new(),
+            },
             router: loader.linear(&name("ffn_gate_inp"), [count, hidden], Bias::Never)?,
             experts: experts.collect(),
             shared: shared
@@ -135,7 +141,7 @@ impl Pass<'_> {
         scores.resize(stream.view().nrows(), layer.spec.count);
         let input = context.normed_input(&norms.before, stream, normed, quantized, &layer.router);
         context.linear(input, [Job::store(&layer.router, scores)]);
-        routes.choose(scores.view(), layer.spec.used, layer.spec.shares);
+        routes.choose(scores.view(), &layer.spec, &layer.preferences);
     }
 
     /// Adds what the experts make of it to the residual stream.

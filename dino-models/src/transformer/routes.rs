@@ -1,6 +1,6 @@
 //! Which experts each token goes through.
 
-use crate::arch::Shares;
+use crate::arch::{Experts, Gating, Shares};
 use dino_kernels::ops::Choices;
 use ndarray::{ArrayView1, ArrayView2};
 use std::ops::Range;
@@ -10,6 +10,8 @@ use std::ops::Range;
 #[derive(Default)]
 pub(super) struct Routes {
     used: usize,
+    /// Of one token, `[experts]`.
+    chances: Vec<f32>,
     /// The expert of each choice, best first, `[tokens, used]`.
     experts: Vec<u32>,
     /// What each choice counts, `[tokens, used]`.
@@ -23,20 +25,36 @@ pub(super) struct Routes {
 }
 
 impl Routes {
-    /// Chooses for each token the `used` experts with the highest of its `scores`, `[tokens, experts]`.
-    pub(super) fn choose(&mut self, scores: ArrayView2<'_, f32>, used: usize, shares: Shares) {
-        self.used = used;
+    /// Chooses for each token the best experts by its `scores`, `[tokens, experts]`; `preferences` (`[experts]`, or
+    /// empty) are added to the chances that they give.
+    pub(super) fn choose(
+        &mut self,
+        scores: ArrayView2<'_, f32>,
+        spec: &Experts,
+        preferences: &[f32],
+    ) {
+        self.used = spec.used;
         self.experts.clear();
         self.shares.clear();
         for scores in scores.rows() {
             let first = self.experts.len();
-            for _ in 0..used {
-                let best = best(scores, &self.experts[first..]);
+            self.chances.clear();
+            // Softmax keeps the order of scores.
+            self.chances
+                .extend(scores.iter().map(|&score| match spec.gating {
+                    Gating::Softmax => score,
+                    Gating::Sigmoid => sigmoid(score),
+                }));
+            for (chance, preference) in self.chances.iter_mut().zip(preferences) {
+                *chance += preference;
+            }
+            for _ in 0..spec.used {
+                let best = best(&self.chances, &self.experts[first..]);
                 self.experts.push(best);
             }
             let chosen = self.experts[first..].iter();
             let chosen = chosen.map(|&expert| scores[expert as usize]);
-            share_out(scores, chosen, shares, &mut self.shares);
+            share_out(scores, chosen, spec, &mut self.shares);
         }
         self.place(scores.ncols());
     }
@@ -86,7 +104,7 @@ impl Routes {
 }
 
 /// The expert with the highest score that is not among `chosen`; of equals the first.
-fn best(scores: ArrayView1<'_, f32>, chosen: &[u32]) -> u32 {
+fn best(scores: &[f32], chosen: &[u32]) -> u32 {
     let mut best: Option<(u32, f32)> = None;
     for (expert, &score) in (0_u32..).zip(scores) {
         let better = best.is_none_or(|(_, highest)| score.total_cmp(&highest).is_gt());
@@ -101,16 +119,25 @@ fn best(scores: ArrayView1<'_, f32>, chosen: &[u32]) -> u32 {
 fn share_out(
     scores: ArrayView1<'_, f32>,
     chosen: impl Iterator<Item = f32> + Clone,
-    shares: Shares,
+    spec: &Experts,
     to: &mut Vec<f32>,
 ) {
-    let highest = chosen.clone().next().unwrap_or(0.0);
-    let weight = |score: f32| (score - highest).exp();
-    let total: f32 = match shares {
-        Shares::OfAll => scores.iter().copied().map(weight).sum(),
-        Shares::OfChosen => chosen.clone().map(weight).sum(),
+    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weight = |score: f32| match spec.gating {
+        Gating::Softmax => (score - highest).exp(),
+        Gating::Sigmoid => sigmoid(score),
     };
-    to.extend(chosen.map(|score| weight(score) / total));
+    let total: f32 = match (spec.shares, spec.gating) {
+        (Shares::OfAll, Gating::Softmax) => scores.iter().copied().map(weight).sum(),
+        (Shares::OfAll, Gating::Sigmoid) => 1.0,
+        (Shares::OfChosen, _) => chosen.clone().map(weight).sum(),
+    };
+    let total = total.max(f32::MIN_POSITIVE);
+    to.extend(chosen.map(|score| weight(score) / total * spec.scale));
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
 }
 
 #[cfg(test)]
@@ -118,11 +145,47 @@ mod tests {
     use super::*;
     use ndarray::array;
 
+    fn spec(used: usize, gating: Gating, shares: Shares) -> Experts {
+        Experts {
+            count: 4,
+            used,
+            size: 1,
+            gating,
+            preferred: false,
+            shares,
+            scale: 1.0,
+            shared: None,
+        }
+    }
+
+    #[test]
+    fn preferences_choose_but_do_not_count() {
+        let scores = array![[0.0, 2.0, 1.0, -1.0]];
+        let spec = Experts {
+            scale: 3.0,
+            ..spec(2, Gating::Sigmoid, Shares::OfChosen)
+        };
+        let mut routes = Routes::default();
+        routes.choose(scores.view(), &spec, &[0.0, -5.0, 0.0, 5.0]);
+        assert_eq!(routes.experts, [3, 2]);
+        let [a, b] = [-1.0, 1.0].map(sigmoid);
+        for (found, expected) in routes.shares.iter().zip([a, b]) {
+            assert!((found - 3.0 * expected / (a + b)).abs() < 1e-6);
+        }
+        let by_itself = self::spec(1, Gating::Sigmoid, Shares::OfAll);
+        routes.choose(scores.view(), &by_itself, &[]);
+        assert_eq!((routes.experts[0], routes.shares[0]), (1, sigmoid(2.0)));
+    }
+
     #[test]
     fn tokens_go_to_their_best_experts() {
         let scores = array![[0.0, 2.0, 1.0, 2.0], [5.0, 0.0, 4.0, 0.0]];
         let mut routes = Routes::default();
-        routes.choose(scores.view(), 2, Shares::OfChosen);
+        routes.choose(
+            scores.view(),
+            &spec(2, Gating::Softmax, Shares::OfChosen),
+            &[],
+        );
         assert_eq!(routes.experts, [1, 3, 0, 2]);
         let groups: Vec<_> = routes.groups().collect();
         assert_eq!(groups, [(0, 0..1), (1, 1..2), (2, 2..3), (3, 3..4)]);
@@ -133,7 +196,7 @@ mod tests {
         for (found, expected) in routes.shares.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6);
         }
-        routes.choose(scores.view(), 1, Shares::OfAll);
+        routes.choose(scores.view(), &spec(1, Gating::Softmax, Shares::OfAll), &[]);
         assert_eq!(routes.groups().count(), 2);
         assert!(routes.shares.iter().all(|share| *share < 1.0));
     }
@@ -142,7 +205,7 @@ mod tests {
     fn scores_that_are_no_numbers_still_choose() {
         let scores = array![[f32::NAN, f32::NEG_INFINITY, f32::NAN]];
         let mut routes = Routes::default();
-        routes.choose(scores.view(), 3, Shares::OfAll);
+        routes.choose(scores.view(), &spec(3, Gating::Softmax, Shares::OfAll), &[]);
         let mut experts = routes.experts.clone();
         experts.sort_unstable();
         assert_eq!(experts, [0, 1, 2]);

@@ -10,6 +10,14 @@ use ndarray::Array2;
 
 const TYPES: [DType; 2] = [DType::Q8_0, DType::Q4_0];
 
+/// The sets whose registers hold as many rows as are packed without zeros; plain code is always one of them.
+fn sets() -> Vec<&'static Kernels> {
+    let mut sets = Kernels::under_test().unwrap();
+    sets.retain(|kernels| matches!(kernels.lanes(), 8 | 16));
+    assert!(!sets.is_empty());
+    sets
+}
+
 fn compute(kernels: &'static Kernels) -> Compute {
     Compute {
         kernels,
@@ -73,7 +81,7 @@ fn run(
 #[test]
 fn results_are_those_of_dense_weights() {
     let mut random = Random::new(11);
-    for kernels in Kernels::under_test().unwrap() {
+    for kernels in sets() {
         let compute = compute(kernels);
         for dtype in TYPES {
             for density in [0.0, 0.05, 0.3, 0.5, 0.8, 1.0] {
@@ -105,7 +113,7 @@ fn results_are_those_of_dense_weights() {
 #[test]
 fn rows_are_those_of_dense_weights() {
     let mut random = Random::new(12);
-    for kernels in Kernels::under_test().unwrap() {
+    for kernels in sets() {
         let compute = compute(kernels);
         for dtype in TYPES {
             let tensor = thinned(dtype, [19, 64], 0.5, &mut random);
@@ -123,7 +131,7 @@ fn rows_are_those_of_dense_weights() {
 /// Bytes that were kept are taken back, and no others.
 #[test]
 fn packed_bytes_are_known_again() {
-    let compute = compute(Kernels::best());
+    let compute = compute(sets()[0]);
     let mut random = Random::new(13);
     for dtype in TYPES {
         let tensor = thinned(dtype, [37, 128], 0.4, &mut random);

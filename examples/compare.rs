@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use dino_llm::dino_models::format::ModelFile;
+use dino_llm::dino_models::Registry;
 use dino_llm::evaluate::{Divergence, Summary, compare};
 use dino_llm::{EncodeOptions, Generator, Model, SamplingParams};
 use serde_json::json;
@@ -132,7 +132,7 @@ fn measure(
     path: &Path,
     chunks: &[Vec<u32>],
 ) -> Result<Row, Box<dyn Error>> {
-    let file = ModelFile::open(path)?;
+    let file = Registry::default().open(path)?;
     let bytes = file.weights.stored_bytes();
     let weights: usize = file.weights.infos().map(|tensor| tensor.values()).sum();
     drop(file);

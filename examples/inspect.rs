@@ -14,13 +14,14 @@ use std::process::ExitCode;
 use clap::Parser;
 use dino_core::DType;
 use dino_llm::default_model;
+use dino_models::Registry;
 use dino_models::format::{ModelFile, Weights};
 use serde_json::json;
 
 /// Prints the metadata, the tensors and the sizes of a model file.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The model file; a small default model if missing, which is fetched once.
+    /// The model file or folder; a small default model if missing, which is fetched once.
     #[arg(short, long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Leave the tensors out; works for files whose tensor types are unknown, too.
@@ -44,9 +45,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let path = model_path(arguments.model.as_ref())?;
     let file = if arguments.metadata {
-        ModelFile::open_vocabulary(path)?
+        Registry::default().open_vocabulary(path)?
     } else {
-        ModelFile::open(path)?
+        Registry::default().open(path)?
     };
     let text = if arguments.json {
         json(&file)?

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use dino_llm::dino_models::format::{FormatError, Metadata, ModelFile, StringArray};
+use dino_llm::dino_models::Registry;
+use dino_llm::dino_models::format::{FormatError, Metadata, StringArray};
 use dino_llm::{ChatTemplate, Message, RenderInput, default_model};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -92,7 +93,8 @@ struct Source {
 impl Source {
     fn read(arguments: &Arguments) -> Result<Self, Box<dyn Error>> {
         let Some(path) = &arguments.template else {
-            let file = ModelFile::open_vocabulary(model_path(arguments.model.as_ref())?)?;
+            let file =
+                Registry::default().open_vocabulary(model_path(arguments.model.as_ref())?)?;
             return Ok(Self::from_metadata(&file.metadata)?);
         };
         Ok(Self {

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use dino_llm::default_model;
-use dino_models::format::ModelFile;
+use dino_models::Registry;
 use dino_models::tokenizer::{
     EncodeOptions, SpecialText, TextDecoder, Tokenizer, VocabularyTokenizer,
 };
@@ -21,7 +21,7 @@ use dino_models::tokenizer::{
 /// Prints the token ids of a text as a JSON array, or the text of token ids.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The model file, of which the vocabulary will do; a small default model if missing, which is fetched once.
+    /// The model file or folder, of which the vocabulary will do; a small default model if missing, which is fetched once.
     #[arg(short, long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Add the tokens that the model wants around a text, such as the one that begins it.
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let file = ModelFile::open_vocabulary(model_path(arguments.model.as_ref())?)?;
+    let file = Registry::default().open_vocabulary(model_path(arguments.model.as_ref())?)?;
     let tokenizer = VocabularyTokenizer::from_metadata(&file.metadata)?;
     let mut out = io::stdout().lock();
     if arguments.jsonl {

@@ -91,6 +91,18 @@ impl Registry {
         }
     }
 
+    /// As [`Registry::open`], without looking at the tensors of a GGUF file: for its metadata, tokenizer and template.
+    ///
+    /// # Errors
+    /// As those of [`Registry::open`].
+    pub fn open_vocabulary(&self, path: impl AsRef<Path>) -> Result<ModelFile, ModelError> {
+        let path = path.as_ref();
+        match Folder::find(path) {
+            Some(folder) => self.open_folder(Folder::open(folder)?),
+            None => Ok(ModelFile::open_vocabulary(path)?),
+        }
+    }
+
     fn open_folder(&self, mut folder: Folder) -> Result<ModelFile, ModelError> {
         let found: String = folder.config.get::<&str>("model_type")?.to_owned();
         for architecture in self.architectures.iter().rev() {

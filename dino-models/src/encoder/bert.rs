@@ -139,7 +139,8 @@ impl Bert {
     /// # Errors
     /// If a tensor is missing or of another shape.
     pub fn load(spec: BertSpec, loader: &mut Loader<'_>) -> Result<Self, ModelError> {
-        let vocabulary = loader.vocabulary(None)?;
+        let expected = loader.metadata().scoped()?.maybe("vocab_size")?;
+        let vocabulary = loader.vocabulary(expected)?;
         let weights = loader.weights();
         let table = |name: &str, rows: usize| weights.expect(name, &[rows, spec.hidden]);
         let embedding = table("token_embd.weight", vocabulary)?.clone();
@@ -179,10 +180,14 @@ impl Bert {
 /// The embedding of a token's kind, of which a text alone has the first.
 fn first_kind(spec: &BertSpec, loader: &mut Loader<'_>) -> Result<Option<Vec<f32>>, ModelError> {
     let name = "token_types.weight";
+    let expected = loader.metadata().scoped()?.maybe("type_vocab_size")?;
     if !loader.weights().contains(name) {
         return Ok(None);
     }
-    let kinds = loader.weights().get(name)?.rows();
+    let kinds = match expected {
+        Some(kinds) => kinds,
+        None => loader.weights().get(name)?.rows(),
+    };
     let mut values = loader.values(name, &[kinds, spec.hidden])?;
     values.truncate(spec.hidden);
     Ok((!values.is_empty()).then_some(values))

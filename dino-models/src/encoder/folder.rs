@@ -28,20 +28,19 @@ pub(crate) fn hugging_face() -> Vec<HuggingFace> {
 
 /// What all share.
 fn encoder(model_types: &[&'static str], classes: &[&'static str]) -> HuggingFace {
-    const UNUSED: [&str; 8] = [
+    const UNUSED: [&str; 7] = [
         // Training, and heads that are not read.
         "hidden_dropout_prob",
         "attention_probs_dropout_prob",
         "classifier_dropout",
         "tie_word_embeddings",
-        // How many rows the table of kinds has, of which a text alone needs the first.
-        "type_vocab_size",
         "output_past",
         "is_encoder_decoder",
         "cross_attention_hidden_size",
     ];
     let encoder = HuggingFace::new(model_types, classes)
         .key("vocab_size", "vocab_size")
+        .optional("type_vocab_size", "type_vocab_size")
         .only("is_decoder", &[false])
         .only("add_cross_attention", &[false])
         .only("position_embedding_type", &["absolute"])

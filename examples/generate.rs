@@ -12,9 +12,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use dino_llm::dino_quant::BlockRequantizer;
 use dino_llm::{
-    ByteSize, ChatSession, Completion, Generator, Int8, KvType, Model, Power, Prompt, Request,
-    RopeKind, RopeOverride, SamplingParams, TokenStream, default_model,
+    ByteSize, ChatSession, Completion, DType, Generator, Int8, KvType, Model, Power, Prompt,
+    Request, RopeKind, RopeOverride, SamplingParams, TokenStream, default_model,
 };
 
 /// Continues a prompt: text to stdout as it comes, statistics to stderr.
@@ -26,7 +27,7 @@ struct Arguments {
     /// The text to continue, as an option.
     #[arg(short, long, value_name = "TEXT", conflicts_with = "text")]
     prompt: Option<String>,
-    /// The model file; a small default model if missing, which is fetched once.
+    /// The model file or folder; a small default model if missing, which is fetched once.
     #[arg(short, long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Take the prompt as a message of the user, and put the model's chat template around it.
@@ -62,6 +63,9 @@ struct Arguments {
     /// Type of cached values.
     #[arg(long, value_name = "TYPE")]
     cache_type_v: Option<KvType>,
+    /// Hold the weights in this type, such as Q8_0, whatever the file or folder has; they are re-encoded one by one.
+    #[arg(long, value_name = "TYPE", value_parser = dtype)]
+    quantize: Option<DType>,
     /// Keep the weights in this file as the kernels read them, or take them from it: later loads start at once.
     #[arg(long, value_name = "FILE")]
     packed_cache: Option<PathBuf>,
@@ -195,6 +199,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+fn dtype(name: &str) -> Result<DType, String> {
+    let known = || DType::ALL.map(DType::name).join(", ");
+    DType::from_name(name).ok_or_else(|| format!("types are {}", known()))
+}
+
 fn load(arguments: &Arguments) -> Result<Model, Box<dyn Error>> {
     let path = model_path(arguments.model.as_ref())?;
     let mut builder = Model::builder().threads(arguments.threads);
@@ -212,6 +221,9 @@ fn load(arguments: &Arguments) -> Result<Model, Box<dyn Error>> {
     );
     if let Some(int8) = &arguments.int8 {
         builder = builder.int8(int8.clone());
+    }
+    if let Some(dtype) = arguments.quantize {
+        builder = builder.requantize(BlockRequantizer::new(dtype)?);
     }
     if let Some(path) = &arguments.packed_cache {
         builder = builder.packed_cache(path);

@@ -310,7 +310,7 @@ def time_ends_an_answer(options):
 
 def main():
     parser = arguments(__doc__)
-    parser.add_argument("--count", type=int, default=1200, help="mixed requests")
+    parser.add_argument("--count", type=int, default=1200, help="mixed requests; with fewer than 1000, buffers still fill in the rounds that are compared")
     options = parser.parse_args()
     checks = Checks()
     limits = ["--max-body", "400000", "--read-timeout", "3", "--max-queue", "12", "--max-sequences", "8", "--context-length", "2048",

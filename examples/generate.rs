@@ -64,7 +64,7 @@ struct Arguments {
     #[arg(long, value_name = "TYPE")]
     cache_type_v: Option<KvType>,
     /// Hold the weights in this type, such as Q8_0, whatever the file or folder has; they are re-encoded one by one.
-    #[arg(long, value_name = "TYPE", value_parser = dtype)]
+    #[arg(long, value_name = "TYPE")]
     quantize: Option<DType>,
     /// Keep the weights in this file as the kernels read them, or take them from it: later loads start at once.
     #[arg(long, value_name = "FILE")]
@@ -197,11 +197,6 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     };
     report(&model, &completion);
     Ok(())
-}
-
-fn dtype(name: &str) -> Result<DType, String> {
-    let known = || DType::ALL.map(DType::name).join(", ");
-    DType::from_name(name).ok_or_else(|| format!("types are {}", known()))
 }
 
 fn load(arguments: &Arguments) -> Result<Model, Box<dyn Error>> {

@@ -2,6 +2,7 @@
 
 use crate::CoreError;
 use std::fmt;
+use std::str::FromStr;
 
 /// A stored number format.
 ///
@@ -148,6 +149,15 @@ impl fmt::Display for DType {
     }
 }
 
+/// As [`DType::from_name`].
+impl FromStr for DType {
+    type Err = CoreError;
+
+    fn from_str(name: &str) -> Result<Self, CoreError> {
+        Self::from_name(name).ok_or_else(|| CoreError::UnknownTypeName { name: name.into() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +168,8 @@ mod tests {
             assert_eq!(DType::from_gguf_id(dtype.gguf_id()).unwrap(), dtype);
             assert_eq!(DType::from_name(&dtype.name().to_lowercase()), Some(dtype));
         }
+        let message = "Q9".parse::<DType>().unwrap_err().to_string();
+        assert!(message.starts_with("no type is called `Q9`; types are F32, F16, "));
         assert!(matches!(
             DType::from_gguf_id(4),
             Err(CoreError::UnknownType(4))

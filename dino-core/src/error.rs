@@ -9,6 +9,12 @@ pub enum CoreError {
     /// A type number that no known format has.
     #[error("tensor type {0} cannot be read: convert the file to one of {types}", types = readable())]
     UnknownType(u32),
+    /// A name that no type has.
+    #[error("no type is called `{name}`; types are {types}", types = readable())]
+    UnknownTypeName {
+        /// The name.
+        name: String,
+    },
     /// The dimensions of a tensor multiply to more than memory can address.
     #[error("tensor `{name}`: dimensions {shape:?} are too large to address")]
     ShapeOverflow {

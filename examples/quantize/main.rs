@@ -59,10 +59,10 @@ struct Arguments {
     #[arg(long, value_name = "REGEX=TYPE")]
     tensor_type: Vec<Override>,
     /// The type of the vocabulary head.
-    #[arg(long, value_name = "TYPE", value_parser = dtype)]
+    #[arg(long, value_name = "TYPE")]
     output_tensor_type: Option<DType>,
     /// The type of the embedding table.
-    #[arg(long, value_name = "TYPE", value_parser = dtype)]
+    #[arg(long, value_name = "TYPE")]
     token_embedding_type: Option<DType>,
     /// Take the types from a plan.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["tensor_type", "output_tensor_type", "token_embedding_type"])]
@@ -141,11 +141,6 @@ fn observer(name: &str) -> Result<Int8Range, ObserverError> {
 fn preset(name: &str) -> Result<Preset, String> {
     let known = || Preset::names().collect::<Vec<_>>().join(", ");
     Preset::from_name(name).ok_or_else(|| format!("types are {}", known()))
-}
-
-fn dtype(name: &str) -> Result<DType, String> {
-    let known = || DType::ALL.map(DType::name).join(", ");
-    DType::from_name(name).ok_or_else(|| format!("types are {}", known()))
 }
 
 fn main() -> ExitCode {

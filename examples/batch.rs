@@ -8,6 +8,9 @@
 //! Each answer is one JSON object a line: `prompt`, `text`, `finish_reason`, `prompt_tokens`, `completion_tokens`; or
 //! `prompt` and `error`. What all took together is written to stderr.
 
+#[path = "shared/loading.rs"]
+mod loading;
+
 use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
@@ -17,8 +20,8 @@ use std::time::Instant;
 use clap::Parser;
 use dino_llm::{
     ChatSession, Completion, Engine, EngineOptions, Model, Prompt, Request, SamplingParams,
-    default_model,
 };
+use loading::Loading;
 use serde_json::{Value, json};
 
 /// Continues every line of a file, many at once.
@@ -27,9 +30,6 @@ struct Arguments {
     /// The file of prompts, one a line; empty lines are skipped. `-` is stdin.
     #[arg(value_name = "FILE")]
     prompts: PathBuf,
-    /// The model file; a small default model if missing, which is fetched once.
-    #[arg(short, long, value_name = "FILE")]
-    model: Option<PathBuf>,
     /// Take each line as a message of the user, and put the model's chat template around it.
     #[arg(long)]
     chat: bool,
@@ -45,15 +45,8 @@ struct Arguments {
     /// Repeat the texts that this seed gave; a fresh one each if missing.
     #[arg(short, long, value_name = "N")]
     seed: Option<u64>,
-    /// Threads; one a core if missing.
-    #[arg(
-        short,
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        hide_default_value = true
-    )]
-    threads: usize,
+    #[command(flatten)]
+    loading: Loading,
 }
 
 fn main() -> ExitCode {
@@ -68,11 +61,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let lines = read(arguments)?;
-    let path = match &arguments.model {
-        Some(path) => path.clone(),
-        None => default_model::ensure(|_| ())?,
-    };
-    let model = Model::builder().threads(arguments.threads).load(path)?;
+    let loading = &arguments.loading;
+    let model = loading.builder()?.load(loading.path()?)?;
     let engine = Engine::new(
         &model,
         EngineOptions {

@@ -10,24 +10,22 @@
 //! sequences take each step together, and their tokens are counted together. Figures are medians over `-r` runs, after
 //! one that is not counted.
 
+#[path = "shared/loading.rs"]
+mod loading;
+
 use std::error::Error;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use dino_llm::dino_models::{Batch, Cache, Scratch, SequenceId, Wanted};
-use dino_llm::{
-    ByteSize, Int8, KvType, Model, ModelError, RopeKind, RopeOverride, default_model, peak_memory,
-};
+use dino_llm::{Model, ModelError, peak_memory};
+use loading::Loading;
 use serde_json::{Value, json};
 
 /// Measures prompt processing (pp) and generation (tg) in tokens a second.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The model file; a small default model if missing, which is fetched once.
-    #[arg(short, long, value_name = "FILE")]
-    model: Option<PathBuf>,
     /// Tokens of the prompt; 0 leaves the prompt out.
     #[arg(short, long, value_name = "TOKENS", default_value_t = 512)]
     prompt: usize,
@@ -49,35 +47,8 @@ struct Arguments {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-    /// Threads; one a core if missing.
-    #[arg(
-        short,
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        hide_default_value = true
-    )]
-    threads: usize,
-    /// Compute in f32 alone, without rounding to 8 and 16 bits on the way: slow and precise.
-    #[arg(long)]
-    precise: bool,
-    /// Run linear layers on plain 8-bit integers: `dynamic`, `asymmetric` (dynamic, too) or a file that `quantize --int8` wrote.
-    #[arg(long, value_name = "MODE", value_parser = dino_llm::quantize::int8_mode)]
-    int8: Option<Int8>,
-    /// Type of cached keys: f32, f16, bf16, q8_0 or q4_0; f16 if missing, with --precise f32.
-    #[arg(long, value_name = "TYPE")]
-    cache_type_k: Option<KvType>,
-    /// Type of cached values.
-    #[arg(long, value_name = "TYPE")]
-    cache_type_v: Option<KvType>,
-    /// Keep the weights in this file as the kernels read them, or take them from it: later loads start at once.
-    #[arg(long, value_name = "FILE")]
-    packed_cache: Option<PathBuf>,
     #[command(flatten)]
-    rope: Rope,
-    /// The most memory for weights and cache, such as 512MB or 2GB: what does not fit comes and goes as it is run.
-    #[arg(long, value_name = "SIZE")]
-    memory_budget: Option<ByteSize>,
+    loading: Loading,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -85,53 +56,6 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|&count| count > 0)
         .ok_or_else(|| "a number above 0 is needed".into())
-}
-
-/// How positions are stretched; the names are those of llama.cpp.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Longer contexts")]
-struct Rope {
-    /// Stretch the context instead of as the file says: none, linear or yarn.
-    #[arg(long, value_name = "KIND")]
-    rope_scaling: Option<RopeKind>,
-    /// How many times as long the context becomes.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 1.0,
-        requires = "rope_scaling"
-    )]
-    rope_scale: f32,
-    /// The base of the frequencies.
-    #[arg(long, value_name = "N", requires = "rope_scaling")]
-    rope_freq_base: Option<f32>,
-    /// Positions that the model was trained for; those that the file says if missing.
-    #[arg(long, value_name = "N", requires = "rope_scaling")]
-    yarn_orig_ctx: Option<usize>,
-    /// What rotated queries and keys are multiplied by.
-    #[arg(long, value_name = "N", requires = "rope_scaling")]
-    yarn_attn_factor: Option<f32>,
-    /// Turns in the original context from which on a plane is kept as it is.
-    #[arg(long, value_name = "N", requires = "rope_scaling")]
-    yarn_beta_fast: Option<f32>,
-    /// Turns below which a plane is stretched by the whole factor.
-    #[arg(long, value_name = "N", requires = "rope_scaling")]
-    yarn_beta_slow: Option<f32>,
-}
-
-impl Rope {
-    fn scaling(&self) -> Option<RopeOverride> {
-        let mut rope = match self.rope_scaling? {
-            RopeKind::Linear => RopeOverride::linear(self.rope_scale),
-            RopeKind::Yarn => RopeOverride::yarn(self.rope_scale),
-            _ => RopeOverride::unscaled(),
-        };
-        rope.original_context = self.yarn_orig_ctx;
-        rope.base = self.rope_freq_base;
-        rope.attention_factor = self.yarn_attn_factor;
-        (rope.beta_fast, rope.beta_slow) = (self.yarn_beta_fast, self.yarn_beta_slow);
-        Some(rope)
-    }
 }
 
 fn main() -> ExitCode {
@@ -145,30 +69,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let path = model_path(arguments.model.as_ref())?;
-    let mut builder = Model::builder().threads(arguments.threads);
-    let cache = if arguments.precise {
-        KvType::F32
-    } else {
-        KvType::F16
-    };
-    builder = builder.precise(arguments.precise).kv_cache_types(
-        arguments.cache_type_k.unwrap_or(cache),
-        arguments.cache_type_v.unwrap_or(cache),
-    );
-    if let Some(int8) = &arguments.int8 {
-        builder = builder.int8(int8.clone());
-    }
-    if let Some(path) = &arguments.packed_cache {
-        builder = builder.packed_cache(path);
-    }
-    if let Some(rope) = arguments.rope.scaling() {
-        builder = builder.rope_scaling(rope);
-    }
-    if let Some(budget) = arguments.memory_budget {
-        builder = builder.memory_budget(budget.as_usize());
-    }
-    let model = builder.load(&path)?;
+    let path = arguments.loading.path()?;
+    let model = arguments.loading.builder()?.load(&path)?;
     let mut bench = Bench::new(&model, arguments)?;
     let prompt = Rates::measure(arguments.prompt, arguments.repetitions, || bench.prompt())?;
     let along = bench.along();
@@ -193,18 +95,6 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
-}
-
-/// The file that was asked for, else the default model, which is fetched if it is not there.
-fn model_path(model: Option<&PathBuf>) -> dino_llm::Result<PathBuf> {
-    if let Some(path) = model {
-        return Ok(path.clone());
-    }
-    default_model::ensure(|progress| {
-        let percent = 100 * progress.done / progress.total.max(1);
-        let end = if percent == 100 { "\n" } else { "" };
-        eprint!("\rfetching the default model: {percent} %{end}");
-    })
 }
 
 /// The model, and what it is run in.

@@ -6,46 +6,27 @@
 //! echo "What is a transformer?" | cargo run --release --example chat -- --temperature 0
 //! ```
 
+#[path = "shared/loading.rs"]
+mod loading;
+
 use std::error::Error;
 use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use dino_llm::{ChatSession, KvType, Model, SamplingParams, default_model};
+use dino_llm::{ChatSession, SamplingParams};
+use loading::Loading;
 
 /// Talks with a model, a line at a time; /reset begins anew, /exit or the end of the input ends.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The model file; a small default model if missing, which is fetched once.
-    #[arg(short, long, value_name = "FILE")]
-    model: Option<PathBuf>,
     /// Instructions to the model.
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
-    /// Threads; one a core if missing.
-    #[arg(
-        short,
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        hide_default_value = true
-    )]
-    threads: usize,
-    /// Tokens that the conversation may have; all that the model was trained for if missing.
-    #[arg(short, long, value_name = "TOKENS")]
-    ctx: Option<usize>,
-    /// Compute in f32 alone, without rounding to 8 and 16 bits on the way: slow and precise.
-    #[arg(long)]
-    precise: bool,
-    /// Type of cached keys: f32, f16, bf16, q8_0 or q4_0; f16 if missing, with --precise f32.
-    #[arg(long, value_name = "TYPE")]
-    cache_type_k: Option<KvType>,
-    /// Type of cached values.
-    #[arg(long, value_name = "TYPE")]
-    cache_type_v: Option<KvType>,
     #[command(flatten)]
     sampling: Sampling,
+    #[command(flatten)]
+    loading: Loading,
 }
 
 /// How tokens are chosen.
@@ -84,7 +65,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let model = load(arguments)?;
+    let loading = &arguments.loading;
+    let model = loading.builder()?.load(loading.path()?)?;
     let mut session = ChatSession::new(&model)?;
     if let Some(text) = &arguments.system {
         session = session.system(text);
@@ -112,36 +94,6 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             },
         }
     }
-}
-
-fn load(arguments: &Arguments) -> Result<Model, Box<dyn Error>> {
-    let path = model_path(arguments.model.as_ref())?;
-    let mut builder = Model::builder().threads(arguments.threads);
-    let cache = if arguments.precise {
-        KvType::F32
-    } else {
-        KvType::F16
-    };
-    builder = builder.precise(arguments.precise).kv_cache_types(
-        arguments.cache_type_k.unwrap_or(cache),
-        arguments.cache_type_v.unwrap_or(cache),
-    );
-    if let Some(tokens) = arguments.ctx {
-        builder = builder.context_length(tokens);
-    }
-    Ok(builder.load(path)?)
-}
-
-/// The file that was asked for, else the default model, which is fetched if it is not there.
-fn model_path(model: Option<&PathBuf>) -> dino_llm::Result<PathBuf> {
-    if let Some(path) = model {
-        return Ok(path.clone());
-    }
-    default_model::ensure(|progress| {
-        let percent = 100 * progress.done / progress.total.max(1);
-        let end = if percent == 100 { "\n" } else { "" };
-        eprint!("\rfetching the default model: {percent} %{end}");
-    })
 }
 
 fn params(sampling: &Sampling) -> SamplingParams {

@@ -6,17 +6,19 @@
 //! cargo run --release --example generate -- --model model.gguf --max-tokens 64 --json "The sea"
 //! ```
 
+#[path = "shared/loading.rs"]
+mod loading;
+
 use std::error::Error;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use dino_llm::dino_quant::BlockRequantizer;
 use dino_llm::{
-    ByteSize, ChatSession, Completion, DType, Generator, Int8, KvType, Model, Power, Prompt,
-    Request, RopeKind, RopeOverride, SamplingParams, TokenStream, default_model,
+    ChatSession, Completion, Generator, Model, Prompt, Request, SamplingParams, TokenStream,
 };
+use loading::Loading;
 
 /// Continues a prompt: text to stdout as it comes, statistics to stderr.
 #[derive(Debug, Parser)]
@@ -27,58 +29,19 @@ struct Arguments {
     /// The text to continue, as an option.
     #[arg(short, long, value_name = "TEXT", conflicts_with = "text")]
     prompt: Option<String>,
-    /// The model file or folder; a small default model if missing, which is fetched once.
-    #[arg(short, long, value_name = "FILE")]
-    model: Option<PathBuf>,
     /// Take the prompt as a message of the user, and put the model's chat template around it.
     #[arg(long)]
     chat: bool,
     /// Print one JSON object at the end instead of text as it comes.
     #[arg(long)]
     json: bool,
-    /// Threads; one a core if missing.
-    #[arg(
-        short,
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        hide_default_value = true
-    )]
-    threads: usize,
-    /// Use half of the cores, and let threads sleep whenever they have nothing to do: less energy and heat.
-    #[arg(long)]
-    low_power: bool,
-    /// Tokens that prompt and answer may have together; all that the model was trained for if missing.
-    #[arg(short, long, value_name = "TOKENS")]
-    ctx: Option<usize>,
-    /// Compute in f32 alone, without rounding to 8 and 16 bits on the way: slow and precise.
-    #[arg(long)]
-    precise: bool,
-    /// Run linear layers on plain 8-bit integers: `dynamic`, `asymmetric` (dynamic, too) or a file that `quantize --int8` wrote.
-    #[arg(long, value_name = "MODE", value_parser = dino_llm::quantize::int8_mode)]
-    int8: Option<Int8>,
-    /// Type of cached keys: f32, f16, bf16, q8_0 or q4_0; f16 if missing, with --precise f32.
-    #[arg(long, value_name = "TYPE")]
-    cache_type_k: Option<KvType>,
-    /// Type of cached values.
-    #[arg(long, value_name = "TYPE")]
-    cache_type_v: Option<KvType>,
-    /// Hold the weights in this type, such as Q8_0, whatever the file or folder has; they are re-encoded one by one.
-    #[arg(long, value_name = "TYPE")]
-    quantize: Option<DType>,
-    /// Keep the weights in this file as the kernels read them, or take them from it: later loads start at once.
-    #[arg(long, value_name = "FILE")]
-    packed_cache: Option<PathBuf>,
     /// Run the model with this adapter (LoRA): a folder of PEFT's, or a GGUF file.
     #[arg(long, value_name = "PATH")]
     lora: Option<PathBuf>,
     #[command(flatten)]
-    rope: Rope,
-    /// The most memory for weights and cache, such as 512MB or 2GB: what does not fit comes and goes as it is run.
-    #[arg(long, value_name = "SIZE")]
-    memory_budget: Option<ByteSize>,
-    #[command(flatten)]
     sampling: Sampling,
+    #[command(flatten)]
+    loading: Loading,
 }
 
 /// How tokens are chosen.
@@ -117,53 +80,6 @@ struct Sampling {
     ignore_eos: bool,
 }
 
-/// How positions are stretched; the names are those of llama.cpp.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Longer contexts")]
-struct Rope {
-    /// Stretch the context instead of as the file says: none, linear or yarn.
-    #[arg(long, value_name = "KIND")]
-    rope_scaling: Option<RopeKind>,
-    /// How many times as long the context becomes.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 1.0,
-        requires = "rope_scaling"
-    )]
-    rope_scale: f32,
-    /// The base of the frequencies.
-    #[arg(long, value_name = "N", requires = "rope_scaling")]
-    rope_freq_base: Option<f32>,
-    /// Positions that the model was trained for; those that the file says if missing.
-    #[arg(long, value_name = "N", requires = "rope_scaling")]
-    yarn_orig_ctx: Option<usize>,
-    /// What rotated queries and keys are multiplied by.
-    #[arg(long, value_name = "N", requires = "rope_scaling")]
-    yarn_attn_factor: Option<f32>,
-    /// Turns in the original context from which on a plane is kept as it is.
-    #[arg(long, value_name = "N", requires = "rope_scaling")]
-    yarn_beta_fast: Option<f32>,
-    /// Turns below which a plane is stretched by the whole factor.
-    #[arg(long, value_name = "N", requires = "rope_scaling")]
-    yarn_beta_slow: Option<f32>,
-}
-
-impl Rope {
-    fn scaling(&self) -> Option<RopeOverride> {
-        let mut rope = match self.rope_scaling? {
-            RopeKind::Linear => RopeOverride::linear(self.rope_scale),
-            RopeKind::Yarn => RopeOverride::yarn(self.rope_scale),
-            _ => RopeOverride::unscaled(),
-        };
-        rope.original_context = self.yarn_orig_ctx;
-        rope.base = self.rope_freq_base;
-        rope.attention_factor = self.yarn_attn_factor;
-        (rope.beta_fast, rope.beta_slow) = (self.yarn_beta_fast, self.yarn_beta_slow);
-        Some(rope)
-    }
-}
-
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -176,7 +92,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let model = load(arguments)?;
+    let loading = &arguments.loading;
+    let model = loading.builder()?.load(loading.path()?)?;
     let mut generator = Generator::new(&model);
     let prompt = prompt(arguments, &model)?;
     let mut request = Request::new(prompt, &params(&arguments.sampling));
@@ -197,65 +114,6 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     };
     report(&model, &completion);
     Ok(())
-}
-
-fn load(arguments: &Arguments) -> Result<Model, Box<dyn Error>> {
-    let path = model_path(arguments.model.as_ref())?;
-    let mut builder = Model::builder().threads(arguments.threads);
-    if arguments.low_power {
-        builder = builder.power(Power::Low);
-    }
-    let cache = if arguments.precise {
-        KvType::F32
-    } else {
-        KvType::F16
-    };
-    builder = builder.precise(arguments.precise).kv_cache_types(
-        arguments.cache_type_k.unwrap_or(cache),
-        arguments.cache_type_v.unwrap_or(cache),
-    );
-    if let Some(int8) = &arguments.int8 {
-        builder = builder.int8(int8.clone());
-    }
-    if let Some(dtype) = arguments.quantize {
-        builder = builder.requantize(BlockRequantizer::new(dtype)?);
-    }
-    if let Some(path) = &arguments.packed_cache {
-        builder = builder.packed_cache(path);
-    }
-    if let Some(rope) = arguments.rope.scaling() {
-        builder = builder.rope_scaling(rope);
-    }
-    if let Some(budget) = arguments.memory_budget {
-        builder = builder.memory_budget(budget.as_usize());
-    }
-    if let Some(tokens) = arguments.ctx {
-        builder = builder.context_length(tokens);
-    }
-    if io::stderr().is_terminal() {
-        builder = builder.on_progress(|progress| {
-            let percent = 100 * progress.done / progress.total.max(1);
-            let end = if progress.done == progress.total {
-                "\r\x1b[K"
-            } else {
-                ""
-            };
-            eprint!("\rloading {percent:3} %{end}");
-        });
-    }
-    Ok(builder.load(path)?)
-}
-
-/// The file that was asked for, else the default model, which is fetched if it is not there.
-fn model_path(model: Option<&PathBuf>) -> dino_llm::Result<PathBuf> {
-    if let Some(path) = model {
-        return Ok(path.clone());
-    }
-    default_model::ensure(|progress| {
-        let percent = 100 * progress.done / progress.total.max(1);
-        let end = if percent == 100 { "\n" } else { "" };
-        eprint!("\rfetching the default model: {percent} %{end}");
-    })
 }
 
 fn prompt(arguments: &Arguments, model: &Model) -> Result<Prompt, dino_llm::Error> {

@@ -5,6 +5,9 @@
 //! cargo run --release --example inspect -- --model model.gguf --json | jq .totals
 //! ```
 
+#[path = "shared/model_path.rs"]
+mod model_path;
+
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write as _};
@@ -13,9 +16,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use dino_core::DType;
-use dino_llm::default_model;
 use dino_models::Registry;
 use dino_models::format::{ModelFile, Weights};
+use model_path::model_path;
 use serde_json::json;
 
 /// Prints the metadata, the tensors and the sizes of a model file.
@@ -43,7 +46,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let path = model_path(arguments.model.as_ref())?;
+    let path = model_path(arguments.model.as_deref())?;
     let file = if arguments.metadata {
         Registry::default().open_vocabulary(path)?
     } else {
@@ -59,18 +62,6 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
     }
-}
-
-/// The file that was asked for, else the default model, which is fetched if it is not there.
-fn model_path(model: Option<&PathBuf>) -> dino_llm::Result<PathBuf> {
-    if let Some(path) = model {
-        return Ok(path.clone());
-    }
-    default_model::ensure(|progress| {
-        let percent = 100 * progress.done / progress.total.max(1);
-        let end = if percent == 100 { "\n" } else { "" };
-        eprint!("\rfetching the default model: {percent} %{end}");
-    })
 }
 
 /// Tensors of one type, or all.

@@ -9,8 +9,10 @@
 //! beginning saves the second request that has it, and what guessing ahead gains where the model repeats a passage and
 //! where it writes something new. It also checks that each text is the same both ways.
 
+#[path = "shared/loading.rs"]
+mod loading;
+
 use std::error::Error;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,16 +20,13 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use dino_llm::{
     Engine, EngineOptions, EngineStream, Generator, Model, Request, SamplingParams, Speculation,
-    default_model,
 };
+use loading::Loading;
 use serde_json::{Value, json};
 
 /// Measures an engine under load.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The model file; a small default model if missing, which is fetched once.
-    #[arg(short, long, value_name = "FILE")]
-    model: Option<PathBuf>,
     /// Requests in all.
     #[arg(short, long, value_name = "N", default_value_t = 16)]
     requests: usize,
@@ -49,15 +48,8 @@ struct Arguments {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-    /// Threads; one a core if missing.
-    #[arg(
-        short,
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        hide_default_value = true
-    )]
-    threads: usize,
+    #[command(flatten)]
+    loading: Loading,
 }
 
 fn main() -> ExitCode {
@@ -71,11 +63,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let path = match &arguments.model {
-        Some(path) => path.clone(),
-        None => default_model::ensure(|_| ())?,
-    };
-    let model = Model::builder().threads(arguments.threads).load(path)?;
+    let loading = &arguments.loading;
+    let model = loading.builder()?.load(loading.path()?)?;
     let work = Work::new(arguments, model.tokenizer().vocab_size());
     let mut best = [f64::INFINITY; 2];
     let mut latencies = Latencies::default();

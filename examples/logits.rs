@@ -6,6 +6,9 @@
 //! python3 -c 'import numpy; print(numpy.load("logits.npy").argmax(axis=1))'
 //! ```
 
+#[path = "shared/loading.rs"]
+mod loading;
+
 use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
@@ -13,7 +16,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use dino_llm::{FileBeside, Generator, KvType, Model, default_model};
+use dino_llm::{FileBeside, Generator, Model};
+use loading::Loading;
 
 /// Writes logits `[tokens, vocabulary]` in f32; row i are those of the token after token i.
 #[derive(Debug, Parser)]
@@ -24,30 +28,11 @@ struct Arguments {
     /// The .npy file to write.
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
-    /// The model file; a small default model if missing, which is fetched once.
-    #[arg(short, long, value_name = "FILE")]
-    model: Option<PathBuf>,
-    /// Threads; one a core if missing.
-    #[arg(
-        short,
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        hide_default_value = true
-    )]
-    threads: usize,
     /// Run this many tokens at a time; the model's own choice if missing.
     #[arg(long, value_name = "TOKENS")]
     chunk: Option<usize>,
-    /// Compute in f32 alone, without rounding to 8 and 16 bits on the way: slow and precise.
-    #[arg(long)]
-    precise: bool,
-    /// Type of cached keys: f32, f16, bf16, q8_0 or q4_0; f16 if missing, with --precise f32.
-    #[arg(long, value_name = "TYPE")]
-    cache_type_k: Option<KvType>,
-    /// Type of cached values.
-    #[arg(long, value_name = "TYPE")]
-    cache_type_v: Option<KvType>,
+    #[command(flatten)]
+    loading: Loading,
 }
 
 fn main() -> ExitCode {
@@ -62,38 +47,16 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let tokens = read_tokens(&arguments.tokens)?;
-    let path = model_path(arguments.model.as_ref())?;
-    let mut builder = Model::builder().threads(arguments.threads);
-    let cache = if arguments.precise {
-        KvType::F32
-    } else {
-        KvType::F16
-    };
-    builder = builder.precise(arguments.precise).kv_cache_types(
-        arguments.cache_type_k.unwrap_or(cache),
-        arguments.cache_type_v.unwrap_or(cache),
-    );
+    let mut builder = arguments.loading.builder()?;
     if let Some(chunk) = arguments.chunk {
         builder = builder.prompt_chunk(chunk);
     }
-    let model = builder.load(path)?;
+    let model = builder.load(arguments.loading.path()?)?;
     let named = |error| format!("{}: {error}", arguments.out.display());
     let mut file = FileBeside::create(&arguments.out).map_err(named)?;
     write(&model, &tokens, &mut file)?;
     file.commit().map_err(named)?;
     Ok(())
-}
-
-/// The file that was asked for, else the default model, which is fetched if it is not there.
-fn model_path(model: Option<&PathBuf>) -> dino_llm::Result<PathBuf> {
-    if let Some(path) = model {
-        return Ok(path.clone());
-    }
-    default_model::ensure(|progress| {
-        let percent = 100 * progress.done / progress.total.max(1);
-        let end = if percent == 100 { "\n" } else { "" };
-        eprint!("\rfetching the default model: {percent} %{end}");
-    })
 }
 
 fn read_tokens(argument: &str) -> Result<Vec<u32>, Box<dyn Error>> {

@@ -5,6 +5,9 @@
 //! cargo run --release --example template -- --template chat.jinja --messages conversation.json --kwargs '{"enable_thinking": false}'
 //! ```
 
+#[path = "shared/model_path.rs"]
+mod model_path;
+
 use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,7 +16,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use dino_llm::dino_models::Registry;
 use dino_llm::dino_models::format::{FormatError, Metadata, StringArray};
-use dino_llm::{ChatTemplate, Message, RenderInput, default_model};
+use dino_llm::{ChatTemplate, Message, RenderInput};
+use model_path::model_path;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -94,7 +98,7 @@ impl Source {
     fn read(arguments: &Arguments) -> Result<Self, Box<dyn Error>> {
         let Some(path) = &arguments.template else {
             let file =
-                Registry::default().open_vocabulary(model_path(arguments.model.as_ref())?)?;
+                Registry::default().open_vocabulary(model_path(arguments.model.as_deref())?)?;
             return Ok(Self::from_metadata(&file.metadata)?);
         };
         Ok(Self {
@@ -118,18 +122,6 @@ impl Source {
             eos_token: token("tokenizer.ggml.eos_token_id")?,
         })
     }
-}
-
-/// The file that was asked for, else the default model, which is fetched if it is not there.
-fn model_path(model: Option<&PathBuf>) -> dino_llm::Result<PathBuf> {
-    if let Some(path) = model {
-        return Ok(path.clone());
-    }
-    default_model::ensure(|progress| {
-        let percent = 100 * progress.done / progress.total.max(1);
-        let end = if percent == 100 { "\n" } else { "" };
-        eprint!("\rfetching the default model: {percent} %{end}");
-    })
 }
 
 fn read_text(path: &Path) -> Result<String, String> {

@@ -6,17 +6,20 @@
 //! cargo run --release --example tokenize -- --model model.gguf --decode "[19556, 28, 905, 17]"
 //! ```
 
+#[path = "shared/model_path.rs"]
+mod model_path;
+
 use std::error::Error;
 use std::io::{self, BufRead, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use dino_llm::default_model;
 use dino_models::Registry;
 use dino_models::tokenizer::{
     EncodeOptions, SpecialText, TextDecoder, Tokenizer, VocabularyTokenizer,
 };
+use model_path::model_path;
 
 /// Prints the token ids of a text as a JSON array, or the text of token ids.
 #[derive(Debug, Parser)]
@@ -51,7 +54,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let file = Registry::default().open_vocabulary(model_path(arguments.model.as_ref())?)?;
+    let file = Registry::default().open_vocabulary(model_path(arguments.model.as_deref())?)?;
     let tokenizer = VocabularyTokenizer::from_metadata(&file.metadata)?;
     let mut out = io::stdout().lock();
     if arguments.jsonl {
@@ -76,18 +79,6 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         writeln!(out, "{}", serde_json::to_string(&tokens)?)?;
     }
     Ok(())
-}
-
-/// The file that was asked for, else the default model, which is fetched if it is not there.
-fn model_path(model: Option<&PathBuf>) -> dino_llm::Result<PathBuf> {
-    if let Some(path) = model {
-        return Ok(path.clone());
-    }
-    default_model::ensure(|progress| {
-        let percent = 100 * progress.done / progress.total.max(1);
-        let end = if percent == 100 { "\n" } else { "" };
-        eprint!("\rfetching the default model: {percent} %{end}");
-    })
 }
 
 fn convert_line(

@@ -34,7 +34,7 @@ fn cache(compute: &Compute, dtype: KvType, layers: usize) -> Vec<Arc<KvPage>> {
     pages
 }
 
-fn attention(layer: usize) -> Attention {
+fn attention(layer: usize) -> Attention<'static> {
     Attention {
         layer,
         heads: HEADS,
@@ -43,6 +43,7 @@ fn attention(layer: usize) -> Attention {
         scale: 0.125,
         softcap: None,
         window: None,
+        sinks: None,
     }
 }
 

@@ -39,7 +39,8 @@ def rounded(architecture, name, values):
     """Whether the file stores a parameter in the type of the matrices, and what it makes of it."""
     if values.ndim < 2 or name.endswith(PRECISE) or ".mlp.gate." in name or "router" in name or "expert_gate" in name:
         return values
-    return dequantize(quantize(values, architecture.dtype), architecture.dtype)
+    dtype = architecture.dtype_of(name)
+    return dequantize(quantize(values, dtype), dtype)
 
 
 def random_model(architecture, attempt):
@@ -59,9 +60,9 @@ def random_model(architecture, attempt):
                 parameter.copy_(0.2 * noise + (not architecture.one_added_to_norms))
             else:
                 noise = (noise * (1.5 / math.sqrt(parameter.shape[-1]))).numpy()
-                transposed = kind == "gpt2" and "c_" in name
-                stored = rounded(architecture, name, noise.T.copy() if transposed else noise)
-                parameter.copy_(torch.from_numpy(stored.T.copy() if transposed else stored))
+                transposed = architecture.transposed(name)
+                turned = (lambda matrices: matrices.swapaxes(-1, -2).copy()) if transposed else (lambda matrices: matrices)
+                parameter.copy_(torch.from_numpy(turned(rounded(architecture, name, turned(noise)))))
         for name, buffer in model.named_buffers():
             if name.endswith("expert_bias"):
                 buffer.copy_(0.3 * torch.randn(buffer.shape, generator=generator))
@@ -109,8 +110,8 @@ def write_file(path, architecture, model):
     values |= {name: buffer.numpy() for name, buffer in model.named_buffers() if name.endswith("expert_bias")}
     for name, values in architecture.tensors(values, model.config).items():
         stored = names.get_name(name, (".weight", ".bias")) or name
-        precise = values.ndim < 2 or stored.endswith(PRECISE + ("position_embd.weight",))
-        dtype = F32 if precise else architecture.dtype
+        precise = values.ndim < 2 or stored.endswith(PRECISE + ("position_embd.weight", ".bias"))
+        dtype = F32 if precise else architecture.dtype_of(stored)
         writer.add_tensor(stored, quantize(np.ascontiguousarray(values), dtype), raw_dtype=dtype)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -131,6 +132,23 @@ def write_seeing(architecture, text, folder):
         stored = {name: value for name, value in load_file(folder / "model.safetensors").items() if ".experts." not in name}
         packed = {name: value.half() for name, value in model.state_dict().items() if ".experts." in name}
         save_file(stored | packed, folder / "model.safetensors", {"format": "pt"})
+
+
+def write_microscaled(folder):
+    """The experts of a saved folder as published ones of gpt-oss have them: blocks and scales as tensors of bytes."""
+    stored = load_file(folder / "model.safetensors")
+    for name in [name for name in stored if ".experts." in name and not name.endswith("bias")]:
+        rows = stored.pop(name).float().numpy().swapaxes(1, 2)
+        blocks = quantize(np.ascontiguousarray(rows), gguf.GGMLQuantizationType.MXFP4)
+        blocks = blocks.reshape(*rows.shape[:2], -1, 17)
+        # GGUF has value 16 + i beside value i, these have neighbours side by side.
+        nibbles = np.concatenate([blocks[..., 1:] & 15, blocks[..., 1:] >> 4], axis=-1)
+        stored[name + "_blocks"] = torch.from_numpy(nibbles[..., 0::2] | nibbles[..., 1::2] << 4)
+        stored[name + "_scales"] = torch.from_numpy(blocks[..., 0].copy())
+    save_file(stored, folder / "model.safetensors", {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 def logits_of(model, ids):
@@ -161,6 +179,8 @@ def write_model(architecture, folder):
     write_file(folder / f"{architecture.name}.gguf", architecture, model)
     if architecture.folder:
         write_folder(model, folder / architecture.name)
+    if architecture.expert_dtype:
+        write_microscaled(folder / architecture.name)
     if architecture.seeing:
         write_seeing(architecture, model, folder / f"{architecture.name}-seeing")
     (folder / f"{architecture.name}.f32").write_bytes(logits_of(model, ids).astype("<f4").tobytes())

@@ -46,6 +46,13 @@ class Architecture:
     kv_heads: callable = lambda config: getattr(config, "num_key_value_heads", None) or getattr(config, "num_kv_heads", None)
     # The type of the matrices.
     dtype: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F16
+    # That of experts' matrices, where it is another one.
+    expert_dtype: gguf.GGMLQuantizationType = None
+    # Called with the name of a parameter: whether transformers holds its matrices as [in, out].
+    transposed: callable = lambda name: False
+
+    def dtype_of(self, name):
+        return self.expert_dtype if self.expert_dtype and "exp" in name else self.dtype
 
 
 def permute(weights, heads):
@@ -111,6 +118,28 @@ def expert_tensors(values, config):
 
 def permuted_expert_tensors(values, config):
     return expert_tensors(permuted(values, config), config)
+
+
+def gpt_oss_tensors(values, config):
+    """Gate and up, whose columns take turns, as the rows of two tensors each."""
+    split = {}
+    for name, value in values.items():
+        layer = name.split(".")[2] if ".layers." in name else ""
+        end = "bias" if name.endswith("bias") else "weight"
+        if ".experts." in name and value.ndim == 3:
+            value = value.swapaxes(1, 2)
+        if ".experts.gate_up" in name:
+            rows = (slice(None), slice(0, None, 2)), (slice(None), slice(1, None, 2))
+            split[f"blk.{layer}.ffn_gate_exps.{end}"], split[f"blk.{layer}.ffn_up_exps.{end}"] = (value[row] for row in rows)
+        elif ".experts.down" in name:
+            split[f"blk.{layer}.ffn_down_exps.{end}"] = value
+        elif name.endswith("sinks"):
+            split[f"blk.{layer}.attn_sinks.weight"] = value
+        elif "post_attention_layernorm" in name:
+            split[f"blk.{layer}.post_attention_norm.weight"] = value
+        else:
+            split[name] = value
+    return {name: np.ascontiguousarray(value) for name, value in split.items()}
 
 
 def longrope_tensors(values, config):
@@ -219,6 +248,14 @@ def moe_keys(writer, config):
         writer.add_expert_shared_feed_forward_length(size)
 
 
+def gpt_oss_keys(writer, config):
+    head_dim_keys(writer, config)
+    moe_keys(writer, config)
+    yarn_keys(writer, config)
+    writer.add_expert_feed_forward_length(config.intermediate_size)
+    writer.add_sliding_window(config.sliding_window)
+
+
 def qwen3_moe_keys(writer, config):
     head_dim_keys(writer, config)
     moe_keys(writer, config)
@@ -238,6 +275,9 @@ TIED = {"tie_word_embeddings": True}
 MOE = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "norm_topk_prob": False}
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 16}
 Q8_0 = gguf.GGMLQuantizationType.Q8_0
+GPT_OSS = {"num_local_experts": 4, "num_experts_per_tok": 2, "intermediate_size": 32, "hidden_size": 32, "head_dim": 16,
+           "num_hidden_layers": 3, "sliding_window": 8, "swiglu_limit": 7.0, "attention_bias": True,
+           "rope_parameters": YARN | {"truncate": False, "beta_fast": 32.0, "beta_slow": 1.0}}
 
 ARCHITECTURES = [
     Architecture("qwen2", "biases of queries, keys and values", TIED),
@@ -287,7 +327,8 @@ ARCHITECTURES = [
     Architecture("stablelm-parallel", "parallel parts with one norm, heads with norms of their own",
                  {"use_parallel_residual": True, "qk_layernorm": True}, stablelm_keys, stablelm_tensors, arch="stablelm"),
     Architecture("gpt2", "learned positions, biases everywhere, a plain feed-forward part",
-                 {"num_key_value_heads": None, "intermediate_size": None}, tensors=gpt2_tensors),
+                 {"num_key_value_heads": None, "intermediate_size": None}, tensors=gpt2_tensors,
+                 transposed=lambda name: "c_" in name),
     Architecture("gptneox", "parallel parts with a norm each, a quarter of a head rotated",
                  {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
                   "num_key_value_heads": None},
@@ -340,4 +381,10 @@ ARCHITECTURES = [
                  {"num_local_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 16, "attention_multiplier": 0.2,
                   "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "logits_scaling": 2.5}, granite_moe_keys,
                  permuted_expert_tensors),
+    Architecture("gpt-oss", "4 experts with biases and limited gates, attention sinks, a window of 8 in every other layer",
+                 GPT_OSS, gpt_oss_keys, gpt_oss_tensors, model_type="gpt_oss",
+                 transposed=lambda name: ".experts." in name),
+    Architecture("gpt-oss-mxfp4", "the same with experts in MXFP4", GPT_OSS, gpt_oss_keys, gpt_oss_tensors, arch="gpt-oss",
+                 model_type="gpt_oss", expert_dtype=gguf.GGMLQuantizationType.MXFP4,
+                 transposed=lambda name: ".experts." in name),
 ]

@@ -32,6 +32,28 @@ pub fn activate_gate(
     });
 }
 
+/// `gate = min(gate, most) · sigmoid(slope · min(gate, most)) · (1 + clamp(up, -most, most))` for `[tokens, features]` each;
+/// `limit` is `(most, slope)` (gpt-oss, arXiv:2508.10925). Nothing of use is left in `up`.
+///
+/// # Panics
+/// If shapes differ or a matrix is not in standard layout.
+pub fn limited_gate(
+    compute: &Compute,
+    mut gate: ArrayViewMut2<'_, f32>,
+    mut up: ArrayViewMut2<'_, f32>,
+    (most, slope): (f32, f32),
+) {
+    // `x · sigmoid(slope · x)` is the Silu of `slope · x` over the slope.
+    for_values(compute, gate.view_mut(), |_, gate| {
+        gate.iter_mut().for_each(|x| *x = x.min(most) * slope);
+    });
+    for_values(compute, up.view_mut(), |_, up| {
+        let limited = |x: f32| (1.0 + x.clamp(-most, most)) / slope;
+        up.iter_mut().for_each(|x| *x = limited(*x));
+    });
+    activate_gate(compute, gate, up.view(), Activation::Silu);
+}
+
 /// As [`activate_gate`]; `quantized` then holds what `gate` holds.
 ///
 /// # Panics
@@ -87,6 +109,23 @@ mod tests {
         let mut x = Array2::from_elem((2, 5), 2.0);
         gate_by_sigmoid(&compute, x.view_mut(), gate.view_mut());
         assert!((x - expected).iter().all(|error| error.abs() < 1e-6));
+    }
+
+    #[test]
+    fn gate_and_up_stay_within_their_limit() {
+        let compute = Compute::new(2).unwrap();
+        let mut gate = Array2::from_shape_fn((3, 70), |(i, j)| 0.4 * j as f32 - 9.0 - i as f32);
+        let mut up = Array2::from_shape_fn((3, 70), |(i, j)| 12.0 - 0.3 * j as f32 - i as f32);
+        let expected = ndarray::Zip::from(&gate)
+            .and(&up)
+            .map_collect(|&gate, &up| {
+                let (gate, up) = (f64::from(gate).min(7.0), f64::from(up).clamp(-7.0, 7.0));
+                gate / (1.0 + (-1.702 * gate).exp()) * (1.0 + up)
+            });
+        limited_gate(&compute, gate.view_mut(), up.view_mut(), (7.0, 1.702));
+        for (found, expected) in gate.iter().zip(expected) {
+            assert!((f64::from(*found) - expected).abs() <= 1e-5 * (1.0 + expected.abs()));
+        }
     }
 
     #[test]

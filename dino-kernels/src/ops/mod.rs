@@ -19,7 +19,9 @@ mod rope;
 mod rows;
 mod softmax;
 
-pub use activation::{activate, activate_gate, activate_gate_quantized, gate_by_sigmoid};
+pub use activation::{
+    activate, activate_gate, activate_gate_quantized, gate_by_sigmoid, limited_gate,
+};
 pub use attention::{Attention, AttentionScratch, AttentionSpan, append, attend};
 pub use bidirectional::{BidirectionalAttention, attend_all};
 pub use elementwise::{

@@ -25,6 +25,20 @@ pub struct Experts {
     pub scale: f32,
     /// The expert that every token goes through besides.
     pub shared: Option<SharedExpert>,
+    /// Whether the scores and each expert's matrices have biases.
+    pub biased: bool,
+    /// How far gate and up may go, where they are limited.
+    pub limit: Option<GateLimit>,
+}
+
+/// Gate and up kept within bounds: `min(gate, most) · sigmoid(slope · gate) · (1 + clamp(up, -most, most))`, instead of
+/// the activation of the model (gpt-oss, arXiv:2508.10925).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GateLimit {
+    /// The greatest value.
+    pub most: f32,
+    /// What the gate is multiplied by in the sigmoid.
+    pub slope: f32,
 }
 
 /// How likely an expert's score makes it.
@@ -116,6 +130,8 @@ impl Experts {
                 Some(false) => Shares::OfAll,
             },
             shared: None,
+            biased: false,
+            limit: None,
         })
     }
 

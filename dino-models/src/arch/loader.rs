@@ -184,13 +184,19 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// The linear layers without bias whose weights are the matrices of one tensor, `name.weight`, of `shape`: `[layers,
-    /// out_features, in_features]`: those of experts. Each is packed by itself.
+    /// The linear layers whose weights are the matrices of one tensor, `name.weight`, of `shape`: `[layers, out_features,
+    /// in_features]`: those of experts. Each is packed by itself. Their biases are the rows of `name.bias`.
     ///
     /// # Errors
-    /// If the tensor is missing or of another shape.
-    pub fn stack(&mut self, name: &str, shape: [usize; 3]) -> Result<Vec<Linear>, ModelError> {
+    /// If the weight, or a bias that there must be, is missing, or one of them is of another shape.
+    pub fn stack(
+        &mut self,
+        name: &str,
+        shape: [usize; 3],
+        bias: Bias,
+    ) -> Result<Vec<Linear>, ModelError> {
         let tensor = (self.file.weights).expect(&format!("{name}.weight"), &shape)?;
+        let biases = self.bias_of(name, &shape[..2], bias)?;
         let layers = (0..shape[0]).map(|index| {
             let (weight, int8) = self.place_linear(&tensor.index(index)?, tensor.name())?;
             let experts = &mut self.unit.experts;
@@ -201,10 +207,11 @@ impl<'a> Loader<'a> {
                 matrices: shape[0],
                 ..watch
             });
+            let bias = biases.as_ref();
             Ok(Linear {
                 weight,
                 int8,
-                bias: None,
+                bias: bias.map(|all| all[index * shape[1]..][..shape[1]].to_vec()),
                 watch,
             })
         });
@@ -310,11 +317,21 @@ impl<'a> Loader<'a> {
         len: usize,
         bias: Bias,
     ) -> Result<Option<Vec<f32>>, ModelError> {
+        self.bias_of(layer, &[len], bias)
+    }
+
+    /// The biases of the linear layer `layer`, or of all layers of a stack, of `shape`.
+    fn bias_of(
+        &mut self,
+        layer: &str,
+        shape: &[usize],
+        bias: Bias,
+    ) -> Result<Option<Vec<f32>>, ModelError> {
         let name = format!("{layer}.bias");
         match bias {
             Bias::Never => Ok(None),
-            Bias::Always => self.vector(&name, len).map(Some),
-            Bias::AsStored => self.maybe_vector(&name, len),
+            Bias::AsStored if !self.file.weights.contains(&name) => Ok(None),
+            Bias::Always | Bias::AsStored => self.values(&name, shape).map(Some),
         }
     }
 

@@ -50,6 +50,7 @@ impl Default for Registry {
                 Arc::new(arch::Qwen35),
                 Arc::new(arch::Qwen35Moe),
                 Arc::new(arch::SeedOss),
+                Arc::new(arch::GptOss),
                 Arc::new(arch::SmolLm3),
                 Arc::new(arch::StableLm),
                 Arc::new(arch::StarCoder),

@@ -50,6 +50,8 @@ pub struct Spec {
     pub window_rope: Option<RopeSpec>,
     /// Whether each query brings a gate for what it gathers (Qiu et al., arXiv:2505.06708).
     pub attention_gate: bool,
+    /// Whether each head has a score that takes its part of the softmax and brings nothing (gpt-oss, arXiv:2508.10925).
+    pub attention_sinks: bool,
     /// What scores are multiplied by.
     pub attention_scale: f32,
     /// `cap * tanh(score / cap)` for scores.
@@ -162,6 +164,7 @@ impl Spec {
             rope: RopeSpec::none(context_length),
             window_rope: None,
             attention_gate: false,
+            attention_sinks: false,
             attention_scale: 1.0,
             attention_softcap: None,
             embedding_scale: None,

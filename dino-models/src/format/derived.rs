@@ -1,6 +1,7 @@
 //! Tensors that are made from a file's when they are asked for, and not before: a model of another naming or layout
 //! is never held twice.
 
+use super::piece::Piece;
 use super::{FormatError, TensorInfo};
 use dino_core::{DType, Storage, Tensor};
 use std::path::Path;
@@ -34,7 +35,7 @@ pub(crate) enum Join {
 #[derive(Debug)]
 pub(super) struct Derived {
     info: TensorInfo,
-    parts: Vec<Tensor>,
+    parts: Vec<Piece>,
     joined: Vec<usize>,
     steps: Vec<Step>,
 }
@@ -47,7 +48,7 @@ impl Derived {
     pub(super) fn new(
         file: &Path,
         name: &str,
-        parts: Vec<Tensor>,
+        parts: Vec<Piece>,
         join: Join,
         steps: Vec<Step>,
     ) -> Result<Self, FormatError> {
@@ -60,7 +61,7 @@ impl Derived {
         let Some(first) = parts.first() else {
             return Err(unfit(name, "no part".into(), "at least one"));
         };
-        let tail = |tensor: &Tensor| match join {
+        let tail = |tensor: &Piece| match join {
             Join::Rows => tensor.shape().get(1..).map(<[usize]>::to_vec),
             Join::Stack => Some(tensor.shape().to_vec()),
         };
@@ -120,14 +121,14 @@ impl Derived {
     }
 
     /// What it is made of.
-    pub(super) fn parts(&self) -> &[Tensor] {
+    pub(super) fn parts(&self) -> &[Piece] {
         &self.parts
     }
 
     /// The tensor, made anew. The pages of the file that it was made from are released.
     pub(super) fn make(&self) -> Tensor {
         let mut shape = self.joined.clone();
-        let dtype = self.parts.first().map_or(DType::F32, Tensor::dtype);
+        let dtype = self.parts.first().map_or(DType::F32, Piece::dtype);
         let mut values = Values {
             dtype,
             bytes: self.join(),
@@ -142,7 +143,7 @@ impl Derived {
             values = step.apply(&values, &info);
         }
         for part in &self.parts {
-            part.storage().release();
+            part.release();
         }
         Tensor::new(
             self.info.name.as_str(),
@@ -156,13 +157,12 @@ impl Derived {
     /// The bytes of all parts; those of a single one are shared.
     fn join(&self) -> Storage {
         if let [part] = self.parts.as_slice() {
-            return part.storage().clone();
+            return part.bytes();
         }
-        let total = self.parts.iter().map(|part| part.storage().len()).sum();
-        let mut bytes = Vec::with_capacity(total);
+        let mut bytes = Vec::new();
         for part in &self.parts {
-            bytes.extend_from_slice(part.storage().as_slice());
-            part.storage().release();
+            bytes.extend_from_slice(part.bytes().as_slice());
+            part.release();
         }
         Storage::from_vec(bytes)
     }
@@ -201,7 +201,7 @@ struct Values {
 }
 
 /// The shape of the parts put together; `None` if there is no part.
-pub(crate) fn joined_shape(parts: &[Tensor], join: Join) -> Option<Vec<usize>> {
+pub(crate) fn joined_shape(parts: &[Piece], join: Join) -> Option<Vec<usize>> {
     let first = parts.first()?.shape();
     if let (Join::Rows, [_]) = (join, parts) {
         return Some(first.to_vec());
@@ -365,6 +365,7 @@ mod tests {
     }
 
     fn made(parts: Vec<Tensor>, join: Join, steps: Vec<Step>) -> (Vec<usize>, Vec<f32>) {
+        let parts = parts.into_iter().map(Piece::from).collect();
         let made = Derived::new(Path::new("f"), "t", parts, join, steps)
             .unwrap()
             .make();
@@ -402,7 +403,13 @@ mod tests {
         let blocks = Tensor::new("q", DType::Q8_0, &[2, 96], storage).unwrap();
         let pick = |order: Vec<usize>| {
             let steps = vec![Step::Columns(order.into())];
-            Derived::new(Path::new("f"), "t", vec![blocks.clone()], Join::Rows, steps)
+            Derived::new(
+                Path::new("f"),
+                "t",
+                vec![blocks.clone().into()],
+                Join::Rows,
+                steps,
+            )
         };
         let made = pick((64..96).chain(0..32).collect()).unwrap().make();
         let expected: Vec<u8> = [68..102, 0..34, 170..204, 102..136]
@@ -430,6 +437,8 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_named() {
         let refused = |parts, join, steps| {
+            let parts: Vec<Tensor> = parts;
+            let parts = parts.into_iter().map(Piece::from).collect();
             let error = Derived::new(Path::new("f"), "t", parts, join, steps).unwrap_err();
             error.to_string()
         };

@@ -45,7 +45,7 @@ impl Folder {
         let config = json::metadata(&path.join(CONFIG))?;
         let single = path.join(SINGLE);
         let index = path.join(INDEX);
-        let (weights_file, tensors) = if index.is_file() {
+        let (weights_file, mut tensors) = if index.is_file() {
             let tensors = sharded(&path, &index)?;
             (index, tensors)
         } else if single.is_file() {
@@ -58,6 +58,7 @@ impl Folder {
                 advice: "download it too; PyTorch's .bin and .pth files are not read here",
             });
         };
+        safetensors::join_microscaled(&weights_file, &mut tensors)?;
         Ok(Self {
             path,
             config,

@@ -17,6 +17,7 @@ pub(crate) mod json;
 mod metadata;
 mod model_file;
 mod names;
+mod piece;
 pub mod safetensors;
 mod serialize;
 mod sniff;
@@ -34,3 +35,4 @@ pub use weights::{KeptPart, TensorInfo, Weights};
 
 pub(crate) use derived::{Join, Step, joined_shape, row_axis};
 pub(crate) use names::{Origins, fill, pattern, stem};
+pub(crate) use piece::Piece;

@@ -8,9 +8,10 @@
 //! the data: the tensors one behind the other, without gaps
 //! ```
 
+use super::piece::{Bytes, Microscaled, Piece};
 use super::{FormatError, TensorInfo};
 use dino_core::{DType, Storage, Tensor};
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use std::fmt;
@@ -18,6 +19,8 @@ use std::path::Path;
 
 /// The most bytes of a header: the limit of the reference implementation.
 const MAX_HEADER: usize = 100_000_000;
+/// The type of tensors of bytes.
+const BYTES: &str = "U8";
 /// The most tensors of a file.
 const MAX_TENSORS: usize = 1 << 20;
 
@@ -26,6 +29,10 @@ const MAX_TENSORS: usize = 1 << 20;
 pub(crate) enum RawTensor {
     /// One of a type that models are computed with.
     Readable(Tensor),
+    /// One that is stored in two.
+    Microscaled(Microscaled),
+    /// Bytes, which mean something together with others.
+    Bytes(Bytes),
     /// One of another type, such as an index buffer.
     Other {
         /// The type, as the file calls it.
@@ -183,9 +190,10 @@ fn check_layout(
 
 fn tensor(path: &Path, data: &Storage, name: &str, entry: Entry) -> Result<RawTensor, FormatError> {
     let dtype = match entry.dtype.as_str() {
-        "F32" => DType::F32,
-        "F16" => DType::F16,
-        "BF16" => DType::BF16,
+        "F32" => Some(DType::F32),
+        "F16" => Some(DType::F16),
+        "BF16" => Some(DType::BF16),
+        BYTES => None,
         _ => return Ok(RawTensor::Other { dtype: entry.dtype }),
     };
     let wrap = |source| FormatError::Tensor {
@@ -201,7 +209,20 @@ fn tensor(path: &Path, data: &Storage, name: &str, entry: Entry) -> Result<RawTe
     }
     let (from, to) = entry.data_offsets;
     let storage = data.slice(from, to.saturating_sub(from)).map_err(wrap)?;
-    let tensor = Tensor::new(name, dtype, &entry.shape, storage).map_err(wrap)?;
+    let shape = entry.shape;
+    let Some(dtype) = dtype else {
+        let size = shape.iter().try_fold(1_usize, |n, &x| n.checked_mul(x));
+        if size != Some(storage.len()) {
+            return Err(FormatError::Unfit {
+                file: path.into(),
+                tensor: name.into(),
+                found: format!("{} bytes", storage.len()),
+                expected: format!("a byte for each value of {shape:?}"),
+            });
+        }
+        return Ok(RawTensor::Bytes(Bytes { shape, storage }));
+    };
+    let tensor = Tensor::new(name, dtype, &shape, storage).map_err(wrap)?;
     Ok(RawTensor::Readable(tensor))
 }
 
@@ -213,13 +234,74 @@ impl RawTensor {
     pub(crate) fn readable(&self, path: &Path, name: &str) -> Result<Tensor, FormatError> {
         match self {
             Self::Readable(tensor) => Ok(tensor.clone()),
-            Self::Other { dtype } => Err(FormatError::UnreadType {
-                file: path.into(),
-                tensor: name.into(),
-                found: dtype.clone(),
-            }),
+            _ => Err(self.unread(path, name)),
         }
     }
+
+    /// The error that tensors of this type are not read.
+    fn unread(&self, path: &Path, name: &str) -> FormatError {
+        let found = match self {
+            Self::Readable(tensor) => tensor.dtype().name(),
+            Self::Microscaled(_) => DType::MXFP4.name(),
+            Self::Bytes(_) => BYTES,
+            Self::Other { dtype } => dtype,
+        };
+        FormatError::UnreadType {
+            file: path.into(),
+            tensor: name.into(),
+            found: found.into(),
+        }
+    }
+
+    /// As [`Self::readable`], or one that is stored in two.
+    ///
+    /// # Errors
+    /// [`FormatError::UnreadType`].
+    pub(crate) fn piece(&self, path: &Path, name: &str) -> Result<Piece, FormatError> {
+        match self {
+            Self::Microscaled(pair) => Ok(Piece::Microscaled(pair.clone())),
+            _ => self.readable(path, name).map(Piece::Stored),
+        }
+    }
+}
+
+/// Puts together what of `tensors` is stored in two: `NAME_blocks` and `NAME_scales`, both bytes, become `NAME`.
+///
+/// # Errors
+/// [`FormatError::MissingTensor`] if one of them is not there; [`FormatError::Unfit`] if they do not go together.
+pub(crate) fn join_microscaled(
+    path: &Path,
+    tensors: &mut IndexMap<String, RawTensor>,
+) -> Result<(), FormatError> {
+    const ENDS: [&str; 2] = ["_blocks", "_scales"];
+    let is_bytes = |(_, raw): &(&String, &RawTensor)| matches!(raw, RawTensor::Bytes(_));
+    let stem = |(name, _)| {
+        let name: &String = name;
+        ENDS.iter().find_map(|end| name.strip_suffix(end))
+    };
+    let bytes = tensors.iter().filter(is_bytes);
+    let stems: IndexSet<String> = bytes.filter_map(stem).map(str::to_owned).collect();
+    for name in stems {
+        let [blocks, scales] = ENDS.map(|end| {
+            let tensor = name.clone() + end;
+            match tensors.shift_remove(&tensor) {
+                Some(RawTensor::Bytes(bytes)) => Ok(bytes),
+                Some(raw) => Err(raw.unread(path, &tensor)),
+                None => Err(FormatError::MissingTensor {
+                    file: path.into(),
+                    tensor,
+                    similar: None,
+                }),
+            }
+        });
+        let pair = Microscaled::new(path, &name, &blocks?, &scales?)?;
+        let raw = RawTensor::Microscaled(pair);
+        if tensors.insert(name.clone(), raw).is_some() {
+            let file = path.into();
+            return Err(FormatError::DuplicateTensor { file, tensor: name });
+        }
+    }
+    Ok(())
 }
 
 /// Writes `tensors` as a safetensors file; `bytes` gives each one's data. For tests and tools.

@@ -3,6 +3,7 @@
 use super::FormatError;
 use super::derived::{Derived, Join, Step, are_whole_blocks};
 use super::names::Origins;
+use super::piece::Piece;
 use dino_core::{DType, SparseTensor, Storage, Tensor};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
@@ -108,7 +109,7 @@ impl Weights {
     pub(crate) fn derive(
         &mut self,
         name: &str,
-        parts: Vec<Tensor>,
+        parts: Vec<Piece>,
         join: Join,
         steps: Vec<Step>,
     ) -> Result<(), FormatError> {
@@ -322,17 +323,23 @@ impl Source {
     }
 
     fn parts(&self) -> Vec<Part<'_>> {
-        let part = |tensor| {
-            let tensor: &Tensor = tensor;
-            Part {
+        match self {
+            Self::Stored(tensor) => vec![Part {
                 dtype: tensor.dtype(),
                 shape: tensor.shape(),
                 storage: tensor.storage(),
+            }],
+            Self::Derived(derived) => {
+                let parts = derived.parts().iter();
+                let parts = parts.flat_map(|piece| {
+                    piece.storages().map(|storage| Part {
+                        dtype: piece.dtype(),
+                        shape: piece.shape(),
+                        storage,
+                    })
+                });
+                parts.collect()
             }
-        };
-        match self {
-            Self::Stored(tensor) => vec![part(tensor)],
-            Self::Derived(derived) => derived.parts().iter().map(part).collect(),
             Self::Sparse(sparse) => vec![Part {
                 dtype: sparse.dtype(),
                 shape: sparse.shape(),
@@ -356,14 +363,14 @@ impl Source {
         }
         Ok(Self::Derived(match self {
             Self::Stored(tensor) => {
-                Derived::new(file, &part.name, vec![tensor], Join::Rows, steps)?
+                Derived::new(file, &part.name, vec![tensor.into()], Join::Rows, steps)?
             }
             Self::Derived(derived) => derived.then(file, &part.name, steps)?,
             Self::Sparse(sparse) if steps.is_empty() => {
                 return Ok(Self::Sparse(sparse.named(part.name.as_str())));
             }
             Self::Sparse(sparse) => {
-                let parts = vec![sparse.to_tensor()];
+                let parts = vec![sparse.to_tensor().into()];
                 Derived::new(file, &part.name, parts, Join::Rows, steps)?
             }
         }))

@@ -20,6 +20,8 @@ pub(super) struct Attention {
     value: Linear,
     /// The norms of queries and keys.
     qk_norm: Option<[Norm; 2]>,
+    /// `[heads]`; see [`ops::Attention::sinks`].
+    sinks: Option<Vec<f32>>,
 }
 
 impl Attention {
@@ -57,6 +59,10 @@ impl Attention {
             key,
             value,
             qk_norm: load_qk_norm(spec, loader, layer)?,
+            sinks: match spec.attention_sinks {
+                true => Some(loader.vector(&name("attn_sinks.weight"), spec.heads)?),
+                false => None,
+            },
         })
     }
 }
@@ -125,7 +131,7 @@ impl Pass<'_> {
             .rotation
             .apply(self.context.compute, layer_spec, angles, rows);
         self.append(layer.cached)?;
-        self.gather(layer.cached, layer_spec.window)?;
+        self.gather(layer, layer_spec.window)?;
         if layer.gate.is_some() {
             let Buffers { mixed, gate, .. } = &mut *self.buffers;
             ops::gate_by_sigmoid(self.context.compute, mixed.view_mut(), gate.view_mut());
@@ -175,7 +181,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn gather(&mut self, layer: usize, window: Option<usize>) -> Result<(), ModelError> {
+    fn gather(&mut self, layer: &Attention, window: Option<usize>) -> Result<(), ModelError> {
         let Buffers {
             queries,
             mixed,
@@ -184,13 +190,14 @@ impl Pass<'_> {
         } = &mut *self.buffers;
         let spec = &self.context.model.spec;
         let attention = ops::Attention {
-            layer,
+            layer: layer.cached,
             heads: spec.heads,
             kv_heads: spec.kv_heads,
             head_dim: spec.head_dim,
             scale: spec.attention_scale,
             softcap: spec.attention_softcap,
             window,
+            sinks: layer.sinks.as_deref(),
         };
         let mut spans = scratch.take_spans();
         for span in self.context.batch.spans() {

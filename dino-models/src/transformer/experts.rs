@@ -11,7 +11,7 @@ use super::linear::Job;
 use super::norm::{Before, PartNorms};
 use super::routes::Routes;
 use crate::ModelError;
-use crate::arch::{self, Bias, Linear, Loader};
+use crate::arch::{self, Bias, GateLimit, Linear, Loader};
 use crate::rounded::Rounded;
 use dino_kernels::ops;
 use std::ops::Range;
@@ -72,9 +72,14 @@ impl Experts {
     ) -> Result<Self, ModelError> {
         let name = |part: &str| format!("blk.{layer}.{part}");
         let (count, size) = (spec.count, spec.size);
-        let gate = loader.stack(&name("ffn_gate_exps"), [count, size, hidden])?;
-        let up = loader.stack(&name("ffn_up_exps"), [count, size, hidden])?;
-        let down = loader.stack(&name("ffn_down_exps"), [count, hidden, size])?;
+        let bias = if spec.biased {
+            Bias::Always
+        } else {
+            Bias::Never
+        };
+        let gate = loader.stack(&name("ffn_gate_exps"), [count, size, hidden], bias)?;
+        let up = loader.stack(&name("ffn_up_exps"), [count, size, hidden], bias)?;
+        let down = loader.stack(&name("ffn_down_exps"), [count, hidden, size], bias)?;
         let parts = gate.into_iter().zip(up).zip(down);
         let experts = parts.map(|((gate, up), down)| Expert { gate, up, down });
         let shared = spec.shared;
@@ -85,7 +90,7 @@ impl Experts {
                 true => loader.vector(&name("exp_probs_b.bias"), count)?,
                 false => Vec::new(),
             },
-            router: loader.linear(&name("ffn_gate_inp"), [count, hidden], Bias::Never)?,
+            router: loader.linear(&name("ffn_gate_inp"), [count, hidden], bias)?,
             experts: experts.collect(),
             shared: shared
                 .map(|shared| Shared::load(shared, hidden, loader, layer))
@@ -253,7 +258,17 @@ impl Pass<'_> {
         let ups = Job::store_each(chosen().map(|expert| &expert.up), up_rows, ranges());
         let inputs_twice = each.iter().chain(&each).copied();
         context.linear_each(inputs_twice.zip(gates.chain(ups)));
-        activate_gate(context, gate, up);
+        match layer.spec.limit {
+            None => activate_gate(context, gate, up),
+            Some(GateLimit { most, slope }) => {
+                ops::limited_gate(
+                    context.compute,
+                    gate.view_mut(),
+                    up.view_mut(),
+                    (most, slope),
+                );
+            }
+        }
         let each = context.input_each(gate, ranges(), (quantized, inputs), &kind.down);
         let results = results.part_mut(start..end);
         let downs = Job::store_each(chosen().map(|expert| &expert.down), results, ranges());

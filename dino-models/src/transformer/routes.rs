@@ -155,6 +155,8 @@ mod tests {
             shares,
             scale: 1.0,
             shared: None,
+            biased: false,
+            limit: None,
         }
     }
 

@@ -21,7 +21,7 @@ use tile::{Job, Part, Tile, Worker};
 
 /// What attention computes in one layer.
 #[derive(Clone, Copy, Debug)]
-pub struct Attention {
+pub struct Attention<'a> {
     /// The layer of the cache.
     pub layer: usize,
     /// Query heads.
@@ -36,6 +36,9 @@ pub struct Attention {
     pub softcap: Option<f32>,
     /// How many positions a token sees, itself included; `None` for all.
     pub window: Option<usize>,
+    /// `[heads]`: a score of each head that takes its part of the softmax and brings nothing, where a model learned to look
+    /// away (OpenAI, gpt-oss model card, arXiv:2508.10925).
+    pub sinks: Option<&'a [f32]>,
 }
 
 /// One sequence's share of a batch.
@@ -157,7 +160,7 @@ fn write(tile: &mut KvTileMut<'_>, slot: usize, key: &[f32], value: &[f32], type
 /// If shapes do not fit.
 pub fn attend(
     compute: &Compute,
-    attention: &Attention,
+    attention: &Attention<'_>,
     spans: &[AttentionSpan<'_>],
     queries: ArrayView2<'_, f32>,
     output: ArrayViewMut2<'_, f32>,
@@ -172,6 +175,8 @@ pub fn attend(
     } = *attention;
     assert_eq!(queries.ncols(), heads * head_dim, "queries of every head");
     assert!(heads.is_multiple_of(kv_heads), "heads in groups");
+    let sinks = attention.sinks.map_or(heads, <[f32]>::len);
+    assert_eq!(sinks, heads, "a sink for each head");
     let queries = queries.to_slice().expect("queries in standard layout");
     let output = Output::new(output, None, false);
     let job = Job {

@@ -82,7 +82,7 @@ fn stored(
 
 /// The formula, one query at a time.
 fn reference(
-    attention: &Attention,
+    attention: &Attention<'_>,
     past: &Past,
     query: &[f32],
     position: usize,
@@ -107,7 +107,10 @@ fn reference(
         .collect();
     let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = scores.iter().map(|score| (score - max).exp()).collect();
-    let sum: f64 = weights.iter().sum();
+    let sink = attention
+        .sinks
+        .map_or(0.0, |sinks| (f64::from(sinks[head]) - max).exp());
+    let sum = weights.iter().sum::<f64>() + sink;
     let mixed = |i: usize| {
         let positions = weights.iter().zip(oldest..);
         positions
@@ -124,6 +127,7 @@ struct Case {
     head_dim: usize,
     softcap: Option<f32>,
     window: Option<usize>,
+    sinks: bool,
     /// Positions before the span, and tokens in it, of each sequence.
     spans: &'static [(usize, usize)],
 }
@@ -135,6 +139,7 @@ const CASES: [Case; 9] = [
         head_dim: 33,
         softcap: None,
         window: None,
+        sinks: false,
         spans: &[(60, 7), (0, 2)],
     },
     Case {
@@ -143,6 +148,7 @@ const CASES: [Case; 9] = [
         head_dim: 64,
         softcap: None,
         window: None,
+        sinks: true,
         spans: &[(0, 1), (130, 1)],
     },
     Case {
@@ -151,6 +157,7 @@ const CASES: [Case; 9] = [
         head_dim: 80,
         softcap: None,
         window: None,
+        sinks: false,
         spans: &[(0, 70)],
     },
     Case {
@@ -159,6 +166,7 @@ const CASES: [Case; 9] = [
         head_dim: 96,
         softcap: Some(5.0),
         window: None,
+        sinks: true,
         spans: &[(63, 2), (64, 5)],
     },
     Case {
@@ -167,6 +175,7 @@ const CASES: [Case; 9] = [
         head_dim: 128,
         softcap: None,
         window: Some(40),
+        sinks: false,
         spans: &[(100, 90)],
     },
     Case {
@@ -175,6 +184,7 @@ const CASES: [Case; 9] = [
         head_dim: 256,
         softcap: None,
         window: Some(1),
+        sinks: true,
         spans: &[(5, 3)],
     },
     Case {
@@ -183,6 +193,7 @@ const CASES: [Case; 9] = [
         head_dim: 20,
         softcap: None,
         window: Some(64),
+        sinks: false,
         spans: &[(250, 1), (0, 33)],
     },
     Case {
@@ -191,6 +202,7 @@ const CASES: [Case; 9] = [
         head_dim: 16,
         softcap: None,
         window: None,
+        sinks: true,
         spans: &[(10, 4)],
     },
     Case {
@@ -199,6 +211,7 @@ const CASES: [Case; 9] = [
         head_dim: 32,
         softcap: None,
         window: None,
+        sinks: false,
         spans: &[(1500, 1), (600, 2), (3, 1), (511, 2), (900, 40)],
     },
 ];
@@ -210,6 +223,7 @@ fn run(case: &Case, types: KvTypes, compute: &Compute) -> (Array2<f32>, Array2<f
         head_dim,
         softcap,
         window,
+        sinks,
         spans,
     } = *case;
     let mut random = Random::new(11);
@@ -220,6 +234,7 @@ fn run(case: &Case, types: KvTypes, compute: &Compute) -> (Array2<f32>, Array2<f
         types,
     };
     let scale = (head_dim as f32).sqrt().recip();
+    let rows = random_rows(1, heads, &mut random);
     let attention = Attention {
         layer: 1,
         heads,
@@ -228,6 +243,7 @@ fn run(case: &Case, types: KvTypes, compute: &Compute) -> (Array2<f32>, Array2<f
         scale,
         softcap,
         window,
+        sinks: rows.as_slice().filter(|_| sinks),
     };
     let pasts: Vec<_> = spans
         .iter()
@@ -353,6 +369,7 @@ fn alone_and_among_others(compute: &Compute, dtype: KvType) {
             scale: 0.125,
             softcap: None,
             window,
+            sinks: Some(&[0.5, -1.0, 2.0]),
         };
         let mut scratch = AttentionScratch::default();
         let mut run = |from: usize, queries: ndarray::ArrayView2<'_, f32>| {

@@ -17,7 +17,7 @@ const ROWS_TO_WIDEN: usize = 8;
 /// What all tiles of one call share.
 pub(super) struct Job<'a> {
     pub(super) kernels: &'static Kernels,
-    pub(super) attention: &'a Attention,
+    pub(super) attention: &'a Attention<'a>,
     pub(super) queries: &'a [f32],
     pub(super) output: &'a Output<'a>,
 }
@@ -279,9 +279,10 @@ impl Tile<'_> {
         let rows = total.sums.chunks_exact_mut(self.dim()).zip(&total.states);
         for (row, (sums, state)) in rows.enumerate() {
             let token = self.span.rows.start + self.tokens.start + row / group;
-            let column = (self.head * group + row % group) * head_dim;
-            let sums = &mut sums[..head_dim];
-            let inverse = 1.0 / state.sum;
+            let head = self.head * group + row % group;
+            let (column, sums) = (head * head_dim, &mut sums[..head_dim]);
+            let sink = self.job.attention.sinks.map(|sinks| sinks[head]);
+            let inverse = 1.0 / (state.sum + sink.map_or(0.0, |sink| (sink - state.max).exp()));
             sums.iter_mut().for_each(|sum| *sum *= inverse);
             if rotated {
                 rotate(sums);

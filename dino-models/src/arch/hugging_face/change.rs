@@ -16,7 +16,8 @@ pub enum Change {
     Rows(RowOrder),
     /// Another order of the columns of each matrix.
     Columns(RowOrder),
-    /// Rows become columns, as for the `Conv1D` of `transformers`, which stores `[in_features, out_features]`.
+    /// Rows become columns, as for the `Conv1D` of `transformers`, which stores `[in_features, out_features]`. Those
+    /// that are stored in blocks of a row stay.
     Transpose,
     /// Each value becomes another one; the tensor is F32 then.
     Map(fn(f32) -> f32),

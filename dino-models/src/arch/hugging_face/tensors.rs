@@ -1,13 +1,12 @@
 //! The folder's tensors under the model's names.
 
 use super::describe::Target;
-use super::{HuggingFace, Translation};
+use super::{Change, HuggingFace, Translation};
 use crate::ModelError;
 use crate::format::{
-    Folder, FormatError, Join, Metadata, Origins, Step, Weights, fill, joined_shape, pattern,
-    row_axis, stem,
+    Folder, FormatError, Join, Metadata, Origins, Piece, Step, Weights, fill, joined_shape,
+    pattern, row_axis, stem,
 };
-use dino_core::Tensor;
 use hashbrown::HashSet;
 use indexmap::IndexMap;
 
@@ -18,7 +17,7 @@ const HEAD: &str = "output";
 #[derive(Default)]
 struct Gathered {
     /// The place among those that are joined, the number among those that are stacked, and the tensor.
-    parts: Vec<(usize, Option<usize>, Tensor)>,
+    parts: Vec<(usize, Option<usize>, Piece)>,
     part: (usize, usize),
 }
 
@@ -89,13 +88,13 @@ fn gather(
     for ((name, raw), called) in all.filter(|((name, _), _)| own(name)) {
         let Some((targets, end, numbers)) = find(description, called) else {
             // Nothing here asks for it: under its own name the loader will say so.
-            let tensor = raw.readable(&folder.weights_file, name)?;
+            let tensor = raw.piece(&folder.weights_file, name)?;
             let gathered = gathered.entry(name.clone()).or_default();
             gathered.parts.push((0, None, tensor));
             continue;
         };
         for target in targets {
-            let tensor = raw.readable(&folder.weights_file, name)?;
+            let tensor = raw.piece(&folder.weights_file, name)?;
             let number = numbers.get(target.name.matches("{}").count()).copied();
             let ours = fill(target.name, &numbers) + end;
             let gathered = gathered.entry(ours).or_default();
@@ -154,7 +153,7 @@ fn add(
             return Err(gap(weights, tensor.name(), index));
         }
     }
-    let tensors: Vec<Tensor> = parts.into_iter().map(|(_, _, tensor)| tensor).collect();
+    let tensors: Vec<Piece> = parts.into_iter().map(|(_, _, tensor)| tensor).collect();
     let mut shape = joined_shape(&tensors, join).unwrap_or_default();
     let mut steps = Vec::new();
     if part.1 > 1 {
@@ -162,6 +161,11 @@ fn add(
     }
     for (end, change) in &translation.description.changes {
         if name.ends_with(end) {
+            // Blocks lie along the rows that are multiplied: they are stored as models want them.
+            let blocks = tensors.iter().any(|part| part.dtype().block_len() > 1);
+            if blocks && matches!(change, Change::Transpose) {
+                continue;
+            }
             let step = change.step(translation.metadata(), &shape)?;
             step.reshape(&mut shape);
             steps.push(step);

@@ -177,22 +177,21 @@ fn smoothing_saves_static_ranges_from_outliers() {
     with_outliers(&model);
     assert!(divergence(Path::new(GQA), Model::builder().precise(true), &model) < 1e-6);
     let text = TEXT.repeat(40);
-    let find = |observer, smooth| {
+    let find = |ranges: &str, smooth| {
         let options = Int8Options {
-            observer,
+            ranges: ranges.parse().unwrap(),
             smooth,
             chunk: 64,
             chunks: 8,
             ..Int8Options::default()
         };
-        let (files, builder) = ([open(&model), open(&model)], Model::builder());
-        let text = (Path::new("sea.txt"), text.as_str());
-        calibrate_int8(&builder, files, text, options, |_, _| {}).unwrap()
+        let open = || Ok::<_, QuantizeError>(open(&model));
+        calibrate_int8(&Model::builder(), open, &text, options, |_, _| {}).unwrap()
     };
     let of = |int8: Int8| divergence(&model, Model::builder().int8(int8), &model);
-    let plain = of(find(Some(Observer::MinMax), None));
-    let smoothed = of(find(Some(Observer::MinMax), Some(0.5)));
-    let tokens = of(find(None, Some(0.5)));
+    let plain = of(find("minmax", None));
+    let smoothed = of(find("minmax", Some(0.5)));
+    let tokens = of(find("token", Some(0.5)));
     assert!(
         smoothed < plain / 10.0,
         "{smoothed}, without smoothing {plain}"
@@ -201,7 +200,7 @@ fn smoothing_saves_static_ranges_from_outliers() {
     assert!(tokens < 1.5 * smoothed, "{tokens}, static {smoothed}");
 
     // The mode is kept in a quantized file, and does what it did before.
-    let (file, int8) = (open(&model), find(Some(Observer::Mse), Some(0.5)));
+    let (file, int8) = (open(&model), find("mse", Some(0.5)));
     // Blocks of Q8_0 would round the columns that are 40 times as small away.
     let plan = pure(&file, "F16");
     let path = folder.path().join("f16.gguf");

@@ -84,6 +84,12 @@ impl Int8 {
         self.layers.iter().map(|(layer, _)| layer)
     }
 
+    /// How many of the inputs that calibration said something of have fixed ranges.
+    pub fn fixed(&self) -> usize {
+        let is_fixed = |layer: &&Int8Layer| matches!(layer.range, Int8Range::Tensor { .. });
+        self.layers().filter(is_fixed).count()
+    }
+
     /// Whether a weight of this name and so many columns is run in this mode.
     pub(crate) fn takes(&self, weight: &str, columns: usize) -> bool {
         // What chooses experts is small, and a choice is nothing that errors average out of.

@@ -2,7 +2,7 @@
 //!
 //! [`quantize`] encodes a matrix, [`encode_tensor`] a stored tensor; [`BlockRequantizer`] re-encodes the weights of a model
 //! while it loads. [`calibration`] watches a model to find out what is important; [`plan`] says which tensor gets which type;
-//! [`prune`] says what can go altogether; [`feedback`] does better than rounding where inputs are known.
+//! [`prune`] says what can go altogether; [`feedback`] and [`scaling`] do better than rounding where inputs are known.
 //!
 //! ```
 //! use dino_core::{DType, blocks};
@@ -34,6 +34,7 @@ pub mod plan;
 pub mod prune;
 mod quantize;
 mod requantizer;
+pub mod scaling;
 mod smooth;
 mod tensor;
 

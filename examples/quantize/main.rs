@@ -11,8 +11,9 @@
 //! `--target-kl` find the best type of each tensor for a size or a quality instead; that needs a text. The plan can be
 //! written with `--save-plan`, edited, and given back with `--plan`; it is also stored in the file that is written.
 //!
-//! `--gptq` makes good what rounding loses, tensor by tensor where that helps. `--int8` finds static ranges of activations, for
-//! int8 layers (`generate --int8 FILE`), and keeps them in the file; other programs pass over them.
+//! `--gptq` makes good what rounding loses and `--awq` scales channels, each where that helps; both can be given. `--int8` finds
+//! how activations are best rounded for int8 layers (`generate --int8 FILE`) and keeps that in the file; other programs pass
+//! over it.
 //!
 //! `--prune` zeroes weights (`wanda:0.5`, `magnitude:2:4`) or takes out whole layers, channels or heads (`layers:2`,
 //! `ffn:0.25`, `heads:0.34`), those that matter least; it may be given several times.
@@ -25,20 +26,20 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use dino_llm::dino_models::arch::Registry;
 use dino_llm::dino_models::format::ModelFile;
-use dino_llm::dino_quant::calibration::{Calibration, Observer, ObserverError};
+use dino_llm::dino_quant::calibration::Calibration;
 use dino_llm::dino_quant::plan::{Fallback, Override, Plan, Preset, Rules};
 use dino_llm::dino_quant::prune::{Prune, Pruning};
 use dino_llm::quantize::{
-    Calibrator, Cut, FileQuantizer, HessianOptions, Hessians, Int8Options, Sensitivity,
-    SensitivityOptions, calibrate_int8, read_imatrix, tensor_facts, write_imatrix,
+    FileQuantizer, Int8Ranges, ScalingSource, Sensitivity, SensitivityOptions, tensor_facts,
 };
-use dino_llm::{ByteSize, CancelToken, DType, FileBeside, Int8, Model, default_model};
+use dino_llm::{ByteSize, CancelToken, DType, FileBeside, default_model};
 
 mod report;
+mod subject;
 
 use report::Bar;
+use subject::Subject;
 
 /// Writes a model file whose tensors are stored in smaller types.
 #[derive(Debug, Parser)]
@@ -88,13 +89,19 @@ struct Arguments {
     /// Feed rounding errors back, weighed by what the layers read of the text, where that loses less.
     #[arg(long, requires = "calibration")]
     gptq: bool,
-    /// Keep ranges for int8 layers in the file, found by an observer: minmax, percentile[:99.9], entropy or mse; `token` leaves
-    /// them to each token.
-    #[arg(long, value_name = "OBSERVER", requires = "calibration", value_parser = observer)]
-    int8: Option<Int8Range>,
+    /// Multiply columns that matter and divide what they read, where that loses less at about 4 bits and below (AWQ).
+    #[arg(long)]
+    awq: bool,
+    /// Keep an int8 mode in the file: `token` (the range of each token, which loses least), `mixed[:BOUND]` (fixed ranges where
+    /// they lose no more than BOUND times as much), or fixed ranges by an observer: minmax, percentile[:99.9], entropy, mse.
+    #[arg(long, value_name = "RANGES", requires = "calibration", num_args = 0..=1, default_missing_value = "token")]
+    int8: Option<Int8Ranges>,
     /// Move this much of the inputs' outliers into the weights of int8 layers, 0 to 1.
-    #[arg(long, value_name = "ALPHA", requires = "int8")]
-    smooth: Option<f32>,
+    #[arg(long, value_name = "ALPHA", requires = "int8", default_value_t = 0.5)]
+    smooth: f32,
+    /// Leave the inputs of int8 layers as they are.
+    #[arg(long, requires = "int8", conflicts_with = "smooth")]
+    no_smooth: bool,
     /// Have ranges for int8 layers the same on both sides of 0.
     #[arg(long, requires = "int8")]
     symmetric: bool,
@@ -127,17 +134,6 @@ struct Arguments {
     threads: usize,
 }
 
-/// Where the ranges of int8 layers come from.
-#[derive(Clone, Copy, Debug)]
-struct Int8Range(Option<Observer>);
-
-fn observer(name: &str) -> Result<Int8Range, ObserverError> {
-    Ok(Int8Range(match name {
-        "token" => None,
-        name => Some(name.parse()?),
-    }))
-}
-
 fn preset(name: &str) -> Result<Preset, String> {
     let known = || Preset::names().collect::<Vec<_>>().join(", ");
     Preset::from_name(name).ok_or_else(|| format!("types are {}", known()))
@@ -154,11 +150,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let path = model_path(arguments.model.as_ref())?;
     let pruning = pruning(arguments)?;
-    let cuts = cuts(arguments, &path)?;
-    let file = open(&path, &cuts)?;
-    let calibration = calibration(arguments, &path, &cuts)?;
+    let subject = Subject::new(arguments, model_path(arguments.model.as_ref())?)?;
+    let file = subject.open()?;
+    let calibration = subject.calibration()?;
     let (plan, fallbacks) = plan(arguments, &file, calibration.as_ref())?;
     report::report_fallbacks(&fallbacks);
     if let Some(path) = &arguments.save_plan {
@@ -168,13 +163,23 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         report::describe(&file, &plan);
         return Ok(());
     };
-    let mut hessians = hessians(arguments, &path, &cuts, calibration.as_ref())?;
-    let int8 = int8(arguments, &path, &cuts)?;
+    let cancel = on_interrupt()?;
+    let mut hessians = subject.hessians(calibration.as_ref())?;
+    let scaling = subject.scaling(ScalingSource {
+        file: &file,
+        plan: &plan,
+        calibration: calibration.as_ref().unwrap_or(&Calibration::default()),
+        hessians: hessians.as_mut(),
+        feedback: arguments.gptq,
+        pruning: pruning.as_ref(),
+        cancel: cancel.clone(),
+    })?;
+    let int8 = subject.int8()?;
     let mut progress = Bar::new("quantizing");
     let mut quantizer = FileQuantizer::new(&file, &plan)
         .file_type(arguments.kind.file_type())
         .sparse(arguments.sparse)
-        .cancel(on_interrupt()?)
+        .cancel(cancel)
         .on_progress(|at| progress.show(at.done, at.total, at.tensor));
     if let Some(calibration) = &calibration {
         quantizer = quantizer.calibration(calibration);
@@ -182,7 +187,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if let Some(pruning) = &pruning {
         quantizer = quantizer.prune(pruning);
     }
-    if let Some(hessians) = &mut hessians {
+    if let Some(scaling) = &scaling {
+        quantizer = quantizer.scaling(scaling);
+    }
+    if let Some(hessians) = hessians.as_mut().filter(|_| arguments.gptq) {
         quantizer = quantizer.feedback(hessians);
     }
     if let Some(int8) = &int8 {
@@ -200,57 +208,6 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         report::print_report(&report, &fallbacks, seconds);
     }
     Ok(())
-}
-
-/// What error feedback needs to know.
-fn hessians(
-    arguments: &Arguments,
-    path: &Path,
-    cuts: &[Cut],
-    calibration: Option<&Calibration>,
-) -> Result<Option<Hessians>, Box<dyn Error>> {
-    let (true, Some(text), Some(calibration)) =
-        (arguments.gptq, &arguments.calibration, calibration)
-    else {
-        return Ok(None);
-    };
-    let options = HessianOptions {
-        chunks: arguments.chunks,
-        ..HessianOptions::default()
-    };
-    let (builder, file) = (
-        Model::builder().threads(arguments.threads),
-        open(path, cuts)?,
-    );
-    let hessians = Hessians::new(builder, file, &read(text)?, calibration, options)?;
-    Ok(Some(hessians))
-}
-
-/// The int8 mode that the file is to keep.
-fn int8(arguments: &Arguments, path: &Path, cuts: &[Cut]) -> Result<Option<Int8>, Box<dyn Error>> {
-    let (Some(Int8Range(observer)), Some(text)) = (arguments.int8, &arguments.calibration) else {
-        return Ok(None);
-    };
-    let options = Int8Options {
-        observer,
-        symmetric: arguments.symmetric,
-        smooth: arguments.smooth,
-        chunks: arguments.chunks,
-        ..Int8Options::default()
-    };
-    let builder = Model::builder().threads(arguments.threads);
-    let files = [open(path, cuts)?, open(path, cuts)?];
-    let mut progress = Bar::new("finding int8 ranges");
-    let int8 = calibrate_int8(
-        &builder,
-        files,
-        (text, &read(text)?),
-        options,
-        |done, all| {
-            progress.show(done as u64, all as u64, "");
-        },
-    );
-    Ok(Some(int8?))
 }
 
 /// Which single weights go.
@@ -271,36 +228,6 @@ fn pruning(arguments: &Arguments) -> Result<Option<Pruning>, Box<dyn Error>> {
     }))
 }
 
-/// Which parts of the model go, one after the other: each time, the model that is left says what matters.
-fn cuts(arguments: &Arguments, path: &Path) -> Result<Vec<Cut>, Box<dyn Error>> {
-    let mut cuts = Vec::new();
-    for prune in arguments
-        .prune
-        .iter()
-        .filter(|prune| Cut::is_asked_by(prune))
-    {
-        if !arguments.imatrix.is_empty() {
-            let hint = "a model that loses parts is watched anew: give a text with --calibration, not --imatrix";
-            return Err(hint.into());
-        }
-        let calibration = match &arguments.calibration {
-            Some(text) => Some(calibrate(arguments, path, &cuts, text)?),
-            None => None,
-        };
-        let cut = Cut::find(&open(path, &cuts)?, prune, calibration.as_ref())?;
-        eprintln!("{}", cut.summary());
-        cuts.push(cut);
-    }
-    Ok(cuts)
-}
-
-/// The model without the parts that go.
-fn open(path: &Path, cuts: &[Cut]) -> Result<ModelFile, Box<dyn Error>> {
-    let mut file = Registry::default().open(path)?;
-    cuts.iter().try_for_each(|cut| cut.apply(&mut file))?;
-    Ok(file)
-}
-
 /// Cancelled when the user presses Ctrl-C, so that nothing is left of the file.
 fn on_interrupt() -> Result<CancelToken, Box<dyn Error>> {
     let cancel = CancelToken::new();
@@ -319,46 +246,6 @@ fn model_path(model: Option<&PathBuf>) -> dino_llm::Result<PathBuf> {
         let end = if percent == 100 { "\n" } else { "" };
         eprint!("\rfetching the default model: {percent} %{end}");
     })
-}
-
-/// What matters, from a file or from a text.
-fn calibration(
-    arguments: &Arguments,
-    model: &Path,
-    cuts: &[Cut],
-) -> Result<Option<Calibration>, Box<dyn Error>> {
-    if let Some((first, others)) = arguments.imatrix.split_first() {
-        let mut calibration = read_imatrix(first)?;
-        for other in others {
-            calibration.merge(&read_imatrix(other)?);
-        }
-        return Ok(Some(calibration));
-    }
-    let Some(text) = &arguments.calibration else {
-        return Ok(None);
-    };
-    let calibration = calibrate(arguments, model, cuts, text)?;
-    if let Some(path) = &arguments.save_imatrix {
-        write_imatrix(path, &calibration)?;
-    }
-    Ok(Some(calibration))
-}
-
-/// What a model without some parts sees while it reads a text.
-fn calibrate(
-    arguments: &Arguments,
-    model: &Path,
-    cuts: &[Cut],
-    path: &Path,
-) -> Result<Calibration, Box<dyn Error>> {
-    let text = read(path)?;
-    let builder = Model::builder().threads(arguments.threads);
-    let mut calibrator = Calibrator::new(builder, open(model, cuts)?, 512)?;
-    let mut progress = Bar::new("calibrating");
-    calibrator.read(path, &text, arguments.chunks, |done, all| {
-        progress.show(done as u64, all as u64, "");
-    })?;
-    Ok(calibrator.finish())
 }
 
 fn read(path: &Path) -> Result<String, String> {

@@ -65,8 +65,9 @@ pub(crate) fn print_report(report: &Report, fallbacks: &[Fallback], seconds: f64
             _ => "",
         };
         let method = method(tensor.method).map_or(String::new(), |name| format!(" {name}"));
+        let scaled = if tensor.scaled { " awq" } else { "" };
         println!(
-            "{:40} {from:>6} -> {to:<6} {:>12} {error:>9}{pruned}{method}",
+            "{:40} {from:>6} -> {to:<6} {:>12} {error:>9}{pruned}{scaled}{method}",
             tensor.name, tensor.bytes
         );
     }
@@ -104,6 +105,7 @@ pub(crate) fn as_json(
             "weighted": tensor.weighted,
             "pruned": tensor.pruned,
             "method": method(tensor.method),
+            "scaled": tensor.scaled,
             "sparse": tensor.sparse,
         })
     });

@@ -71,18 +71,9 @@ impl Calibrator {
         name: &Path,
         text: &str,
         limit: usize,
-        mut report: impl FnMut(usize, usize),
+        report: impl FnMut(usize, usize),
     ) -> Result<(), QuantizeError> {
-        let chunks = chunks(&self.model, text, self.chunk)?;
-        let chunks = &chunks[..chunks.len().min(limit)];
-        let mut generator = Generator::new(&self.model);
-        for (done, chunk) in chunks.iter().enumerate() {
-            report(done, chunks.len());
-            // Logits of all positions: the head is to be seen at work, too.
-            generator.for_each_logits(chunk, 0, |_, _| {})?;
-        }
-        report(chunks.len(), chunks.len());
-        self.chunks += chunks.len();
+        self.chunks += read(&self.model, text, (self.chunk, limit), report)?;
         self.datasets.push(name.display().to_string());
         Ok(())
     }
@@ -96,6 +87,25 @@ impl Calibrator {
             ..self.collector.calibration()
         }
     }
+}
+
+/// Lets a model that is watched read at most `limit` pieces of `size` tokens of a text; returns how many it read.
+pub(super) fn read(
+    model: &Model,
+    text: &str,
+    (size, limit): (usize, usize),
+    mut report: impl FnMut(usize, usize),
+) -> Result<usize, QuantizeError> {
+    let chunks = chunks(model, text, size)?;
+    let chunks = &chunks[..chunks.len().min(limit)];
+    let mut generator = Generator::new(model);
+    for (done, chunk) in chunks.iter().enumerate() {
+        report(done, chunks.len());
+        // Logits of all positions: the head is to be seen at work, too.
+        generator.for_each_logits(chunk, 0, |_, _| {})?;
+    }
+    report(chunks.len(), chunks.len());
+    Ok(chunks.len())
 }
 
 /// The whole pieces of `size` tokens of a text, each with the token in front that begins a text, where the model wants

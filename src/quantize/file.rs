@@ -11,9 +11,10 @@ use dino_quant::calibration::Calibration;
 use dino_quant::feedback::{Method, can_feed_back, encode_with_feedback};
 use dino_quant::plan::{Plan, TensorFacts};
 use dino_quant::prune::{Pruning, prune_tensor};
+use dino_quant::scaling::{scaled_hessian, scaled_importance};
 use dino_quant::{Encoded, QuantError, check_finite, encode_tensor};
 
-use super::{Hessians, QuantizeError, Report, TensorReport, source};
+use super::{Hessians, QuantizeError, Report, Scaling, TensorReport, source};
 use crate::{CancelToken, ModelError};
 
 /// The version of the block formats that files state: ggml's second.
@@ -39,7 +40,7 @@ fn facts(tensor: &Tensor) -> TensorFacts {
 }
 
 /// How many layers the tensors of a file belong to.
-fn layers(file: &ModelFile) -> usize {
+pub(super) fn layers(file: &ModelFile) -> usize {
     let facts = tensor_facts(file);
     let last = facts.iter().filter_map(TensorFacts::layer).max();
     last.map_or(0, |last| last + 1)
@@ -69,6 +70,7 @@ pub struct FileQuantizer<'a> {
     calibration: Option<&'a Calibration>,
     pruning: Option<&'a Pruning>,
     hessians: Option<&'a mut Hessians>,
+    scaling: Option<&'a Scaling>,
     int8: Option<&'a Int8>,
     sparse: bool,
     file_type: Option<u32>,
@@ -95,6 +97,7 @@ impl<'a> FileQuantizer<'a> {
             calibration: None,
             pruning: None,
             hessians: None,
+            scaling: None,
             int8: None,
             sparse: false,
             file_type: None,
@@ -127,6 +130,15 @@ impl<'a> FileQuantizer<'a> {
     pub fn feedback(self, hessians: &'a mut Hessians) -> Self {
         Self {
             hessians: Some(hessians),
+            ..self
+        }
+    }
+
+    /// Multiplies and divides channels by factors that were found for this file and plan; see [`Scaling`].
+    #[must_use]
+    pub fn scaling(self, scaling: &'a Scaling) -> Self {
+        Self {
+            scaling: Some(scaling),
             ..self
         }
     }
@@ -253,12 +265,20 @@ impl<'a> FileQuantizer<'a> {
         let importance = self
             .calibration
             .and_then(|calibration| calibration.importance(tensor.name()));
-        let importance = importance.as_deref();
         let facts = facts(tensor);
         let pruning = self.pruning.filter(|pruning| pruning.takes(&facts, layers));
-        let pruned = pruning.map(|pruning| prune_tensor(tensor, pruning, importance));
+        let pruned = pruning.map(|pruning| prune_tensor(tensor, pruning, importance.as_deref()));
         let pruned = pruned.transpose().map_err(fault)?;
         let source = pruned.as_ref().unwrap_or(tensor);
+        let scaled = self.scaling.map(|scaling| scaling.apply(source));
+        let scaled = scaled.transpose()?.flatten();
+        let columns = self.scaling.and_then(|s| s.columns(tensor.name()));
+        let importance = match (importance, columns) {
+            (Some(importance), Some(columns)) => {
+                Some(scaled_importance(&importance, columns).map_err(fault)?)
+            }
+            (importance, _) => importance,
+        };
         let mut report = TensorReport {
             name: tensor.name().into(),
             shape: tensor.shape().to_vec(),
@@ -269,23 +289,24 @@ impl<'a> FileQuantizer<'a> {
             loss: None,
             weighted: false,
             pruned: pruning.is_some(),
+            scaled: columns.is_some(),
             method: Method::Rounded,
             sparse: false,
         };
+        let source = scaled.as_ref().unwrap_or(source);
         if target == source.dtype() {
             check_finite(source).map_err(fault)?;
             self.put(source, &mut report, writer)?;
             return Ok(report);
         }
-        let (encoded, method) = match &mut self.hessians {
-            Some(hessians) if pruning.is_none() => {
-                encode(hessians, source, target, importance, fault)?
-            }
-            _ => (
-                encode_tensor(source, target, importance).map_err(fault)?,
-                Method::Rounded,
-            ),
+        let job = Job {
+            tensor: source,
+            target,
+            importance: importance.as_deref(),
+            columns,
         };
+        let hessians = self.hessians.as_deref_mut().filter(|_| pruning.is_none());
+        let (encoded, method) = job.encode(hessians, fault)?;
         report.method = method;
         report.loss = Some(encoded.loss);
         report.weighted = importance.is_some();
@@ -326,6 +347,9 @@ impl<'a> FileQuantizer<'a> {
         if let Some(pruning) = self.pruning {
             metadata.insert("dino.quantize.prune", pruning.to_string());
         }
+        if let Some(scaling) = self.scaling {
+            metadata.insert("dino.quantize.awq", scaling.found.len() as u32);
+        }
         if let Some(int8) = self.int8 {
             int8.insert(&mut metadata);
         }
@@ -341,23 +365,37 @@ impl<'a> FileQuantizer<'a> {
     }
 }
 
-/// A tensor encoded with what is known of its input, if anything is and it helps.
-fn encode(
-    hessians: &mut Hessians,
-    tensor: &Tensor,
+/// A tensor on its way to another type.
+struct Job<'a> {
+    tensor: &'a Tensor,
     target: DType,
-    importance: Option<&[f32]>,
-    fault: impl Fn(QuantError) -> QuantizeError,
-) -> Result<(Encoded, Method), QuantizeError> {
-    let is_looked_up = tensor.name() == "token_embd.weight";
-    if !is_looked_up
-        && can_feed_back(target)
-        && let Some(hessian) = hessians.of(tensor.name())?
-        && let Some(found) =
-            encode_with_feedback(tensor, target, importance, hessian).map_err(&fault)?
-    {
-        return Ok((found.encoded, found.method));
+    importance: Option<&'a [f32]>,
+    /// What its columns were multiplied by.
+    columns: Option<&'a [f32]>,
+}
+
+impl Job<'_> {
+    /// Encodes it with what is known of its input, if anything is and it helps.
+    fn encode(
+        &self,
+        hessians: Option<&mut Hessians>,
+        fault: impl Fn(QuantError) -> QuantizeError,
+    ) -> Result<(Encoded, Method), QuantizeError> {
+        let (tensor, target, importance) = (self.tensor, self.target, self.importance);
+        let is_looked_up = tensor.name() == "token_embd.weight";
+        if !is_looked_up
+            && can_feed_back(target)
+            && let Some(hessians) = hessians
+            && let Some(hessian) = hessians.of(tensor.name())?
+        {
+            let scaled = self.columns.map(|factors| scaled_hessian(hessian, factors));
+            let hessian = scaled.as_ref().map_or(hessian, |scaled| scaled.view());
+            let found = encode_with_feedback(tensor, target, importance, hessian);
+            if let Some(found) = found.map_err(&fault)? {
+                return Ok((found.encoded, found.method));
+            }
+        }
+        let encoded = encode_tensor(tensor, target, importance).map_err(fault)?;
+        Ok((encoded, Method::Rounded))
     }
-    let encoded = encode_tensor(tensor, target, importance).map_err(fault)?;
-    Ok((encoded, Method::Rounded))
 }

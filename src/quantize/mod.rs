@@ -26,6 +26,7 @@ mod hessians;
 mod imatrix;
 mod int8;
 mod report;
+mod scaling;
 mod sensitivity;
 mod source;
 
@@ -35,6 +36,7 @@ pub use error::QuantizeError;
 pub use file::{FileQuantizer, Progress, tensor_facts};
 pub use hessians::{HessianOptions, Hessians};
 pub use imatrix::{read_imatrix, write_imatrix};
-pub use int8::{Int8Options, calibrate_int8, int8_mode, read_int8};
+pub use int8::{Int8Options, Int8Ranges, calibrate_int8, int8_mode, read_int8};
 pub use report::{Report, TensorReport};
+pub use scaling::{FoundScales, Scaling, ScalingSource};
 pub use sensitivity::{Sensitivity, SensitivityOptions};

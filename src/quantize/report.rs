@@ -25,6 +25,8 @@ pub struct TensorReport {
     pub weighted: bool,
     /// Whether weights of it were zeroed; what that lost is not part of `loss`.
     pub pruned: bool,
+    /// Whether its columns were multiplied by factors, and what they read was divided by them.
+    pub scaled: bool,
     /// How its codes were chosen.
     pub method: Method,
     /// Whether its zeros were left out.

@@ -2,7 +2,7 @@
 
 use super::{Calibration, Histogram, Influence, InputStats};
 use dino_core::{Observe, WeightPlace};
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2, CowArray, Ix2};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -57,19 +57,27 @@ impl Collector {
 }
 
 /// A panic of another thread leaves sums that are whole rows, as good as any.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Rows whose channels are divided by factors, if there are any for them.
+pub(super) fn divided<'a>(
+    rows: ArrayView2<'a, f32>,
+    factors: Option<&Vec<f32>>,
+) -> CowArray<'a, f32, Ix2> {
+    match factors {
+        Some(factors) if factors.len() == rows.ncols() => {
+            (&rows / &ArrayView1::from(factors)).into()
+        }
+        _ => rows.into(),
+    }
 }
 
 impl Observe for Collector {
     fn linear_input(&self, place: WeightPlace<'_>, rows: ArrayView2<'_, f32>) {
-        match self.factors.get(place.name) {
-            Some(factors) if factors.len() == rows.ncols() => {
-                let divided = &rows / &ArrayView1::from(factors);
-                self.count(place, divided.view());
-            }
-            _ => self.count(place, rows),
-        }
+        let rows = divided(rows, self.factors.get(place.name));
+        self.count(place, rows.view());
     }
 
     fn residual(&self, layer: usize, rows: ArrayView2<'_, f32>) {

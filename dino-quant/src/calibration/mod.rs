@@ -2,17 +2,20 @@
 //!
 //! A [`Collector`] watches a running model; [`Calibration`] is what it has seen, for each weight: the mean square and the
 //! greatest magnitude of each input channel, and a histogram of all magnitudes; and how much each layer changes
-//! the residual stream. An [`Observer`] says which range of magnitudes is worth its codes, where all share one scale.
+//! the residual stream. An [`Observer`] says which range of magnitudes is worth its codes, where all share one scale, and a
+//! [`RangeTrial`] what each range really loses.
 
 mod collector;
 mod histogram;
 mod influence;
 mod observer;
+mod trial;
 
 pub use collector::Collector;
 pub use histogram::Histogram;
 pub use influence::Influence;
 pub use observer::{Observer, ObserverError};
+pub use trial::{Codes, RangeLosses, RangeTrial};
 
 use std::collections::BTreeMap;
 

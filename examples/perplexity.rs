@@ -36,6 +36,9 @@ struct Arguments {
     /// The model to compare with: the one that this was quantized from.
     #[arg(long, value_name = "FILE")]
     kl_base: Option<PathBuf>,
+    /// Compute the model to compare with in f32 alone: the model itself as the base shows what rounding on the way costs.
+    #[arg(long, requires = "kl_base")]
+    kl_base_precise: bool,
     /// Tokens of a chunk.
     #[arg(short, long, value_name = "TOKENS", default_value_t = 512, value_parser = clap::value_parser!(u32).range(8..))]
     ctx: u32,
@@ -86,7 +89,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let model = load(
         arguments,
         &model_path(arguments.model.as_ref())?,
-        arguments.int8.as_ref(),
+        (arguments.int8.as_ref(), arguments.precise),
         cache,
     )?;
     let chunks = chunks(&model, &text, context)?;
@@ -96,7 +99,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         .clamp(1, chunks.len());
     if let Some(base) = &arguments.kl_base {
         // So that one model against itself shows what the types of a cache cost.
-        let base = load(arguments, base, None, [KvType::F32; 2])?;
+        let precise = arguments.precise || arguments.kl_base_precise;
+        let base = load(arguments, base, (None, precise), [KvType::F32; 2])?;
         return compare_models(arguments, &base, &model, &chunks[..count]);
     }
     let (mut generator, mut score) = (Generator::new(&model), Score::default());
@@ -131,13 +135,13 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 fn load(
     arguments: &Arguments,
     path: &Path,
-    int8: Option<&Int8>,
+    (int8, precise): (Option<&Int8>, bool),
     [keys, values]: [KvType; 2],
 ) -> Result<Model, Box<dyn Error>> {
     let mut builder = Model::builder()
         .threads(arguments.threads)
         .context_length(arguments.ctx as usize)
-        .precise(arguments.precise)
+        .precise(precise)
         .kv_cache_types(keys, values);
     if let Some(int8) = int8 {
         builder = builder.int8(int8.clone());

@@ -8,12 +8,12 @@
 //!
 //! One row reads each weight once: its limit is memory. `cached` is the same for a weight that the second-level cache
 //! holds, on one thread: what the kernel could do with faster memory. Many rows are bound by arithmetic: their limit is
-//! the instruction set's fastest product of bytes, for float weights that of f32.
+//! the instruction set's fastest product of bytes, for float weights that of f32, and that of bf16 where kernels use it.
 
 use dino_core::storage::Arena;
 use dino_core::{DType, Storage, Tensor};
 use dino_kernels::ops::{Linear, LinearInput, linear};
-use dino_kernels::{Compute, Limits, PackedWeight, QuantizedRows};
+use dino_kernels::{Bf16Rows, Compute, Limits, PackedWeight, QuantizedRows};
 use ndarray::Array2;
 use std::time::{Duration, Instant};
 
@@ -92,12 +92,14 @@ fn print_type(
         100.0 * read / limits.read,
         cached / 1e9,
     );
-    let limit = if dtype.is_quantized() {
-        limits.int8
-    } else {
-        limits.f32
-    };
     for tokens in TOKENS {
+        let limit = if compute.kernels.takes_bf16(&large.weight, tokens) {
+            limits.bf16
+        } else if dtype.is_quantized() {
+            limits.int8
+        } else {
+            limits.f32
+        };
         let rate = large.operations(tokens) / large.seconds(compute, tokens);
         let share = limit.map_or("-".into(), |limit| format!("{:.0}%", 100.0 * rate / limit));
         print!(" {:>15.0} | {share:>5} |", rate / 1e9);
@@ -135,12 +137,17 @@ impl Layer {
     fn seconds(&self, compute: &Compute, tokens: usize) -> f64 {
         let input = Array2::from_elem((tokens, self.weight.columns()), 0.5);
         let mut output = Array2::zeros((tokens, self.weight.rows()));
-        let mut quantized = QuantizedRows::new();
-        quantized.fill(compute, input.view());
+        let (mut quantized, mut rounded) = (QuantizedRows::new(), Bf16Rows::new());
+        let input = if compute.kernels.takes_bf16(&self.weight, tokens) {
+            rounded.fill(compute, input.view());
+            LinearInput::bf16(input.view(), &rounded)
+        } else {
+            quantized.fill(compute, input.view());
+            LinearInput::quantized(input.view(), &quantized)
+        };
         let (started, mut best) = (Instant::now(), f64::INFINITY);
         while started.elapsed() < TIME {
             let start = Instant::now();
-            let input = LinearInput::quantized(input.view(), &quantized);
             let layer = Linear::store(&self.weight, None, output.view_mut());
             linear(compute, input, &[layer]);
             best = best.min(start.elapsed().as_secs_f64());

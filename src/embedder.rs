@@ -44,6 +44,7 @@ pub struct EmbedderBuilder {
     normalize: Option<bool>,
     truncate: bool,
     precise: bool,
+    reproducible: bool,
 }
 
 impl EmbedderBuilder {
@@ -83,14 +84,29 @@ impl EmbedderBuilder {
         Self { precise, ..self }
     }
 
+    /// Gives a text the same vector, to the bit, whatever else is computed beside it; see
+    /// [`ModelBuilder::reproducible`](crate::ModelBuilder::reproducible).
+    #[must_use]
+    pub fn reproducible(self, reproducible: bool) -> Self {
+        Self {
+            reproducible,
+            ..self
+        }
+    }
+
     /// Loads an encoder: a GGUF file or a Hugging Face folder, with what sentence-transformers puts around it.
     ///
     /// # Errors
     /// If the file cannot be read, is damaged, or holds no encoder that is supported.
     pub fn load(self, path: impl AsRef<Path>) -> Result<Embedder> {
         let file = Registry::default().open(path)?;
+        let kernels = Kernels::for_isa(Isa::from_env()?)?;
         let compute = Compute {
-            kernels: Kernels::for_isa(Isa::from_env()?)?,
+            kernels: if self.reproducible {
+                kernels.reproducible()
+            } else {
+                kernels
+            },
             pool: ThreadPool::new(self.threads)?,
         };
         let options = LoaderOptions {

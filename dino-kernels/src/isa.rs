@@ -3,7 +3,7 @@
 use crate::KernelError;
 use std::fmt;
 
-/// A set of instructions that kernels are written for, from the plainest to the most capable.
+/// A set of instructions that kernels are written for, in the order in which they are preferred.
 ///
 /// Each set includes those before it that the same processors have, so a table may inherit their kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,9 +13,13 @@ pub enum Isa {
     Scalar,
     /// x86-64 with AVX2, FMA, F16C, BMI1 and BMI2 (2013 and later).
     Avx2,
-    /// The above with AVX-512 F, BW, DQ, VL and VNNI (2019 and later).
+    /// [`Isa::Avx512`] with BF16, and with products of many rows as [`Isa::Amx`] takes them, weights of all types in bf16.
+    ///
+    /// VNNI is faster, so it is never chosen by itself: it shows on other machines what numbers AMX gives.
+    Bf16,
+    /// AVX-512 F, BW, DQ, VL and VNNI (2019 and later), and what there is of BF16.
     Avx512,
-    /// The above with BF16 and AMX tiles of bytes (2023 and later), where the system lets a process use them.
+    /// The above with BF16 and AMX tiles of bf16 and bytes (2023 and later), where the system lets a process use them.
     Amx,
     /// 64-bit Arm with NEON: all of them.
     Neon,
@@ -25,9 +29,10 @@ pub enum Isa {
 
 impl Isa {
     /// Every set, the plainest first.
-    pub const ALL: [Isa; 6] = [
+    pub const ALL: [Isa; 7] = [
         Isa::Scalar,
         Isa::Avx2,
+        Isa::Bf16,
         Isa::Avx512,
         Isa::Amx,
         Isa::Neon,
@@ -39,6 +44,7 @@ impl Isa {
         match self {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
+            Isa::Bf16 => "bf16",
             Isa::Avx512 => "avx512",
             Isa::Amx => "amx",
             Isa::Neon => "neon",
@@ -102,6 +108,8 @@ impl Isa {
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512vnni")
             }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Bf16 => Isa::has_bf16_dot(),
             #[cfg(target_arch = "x86_64")]
             Isa::Amx => Isa::has_bf16_dot() && crate::x86::amx::tiles::are_available(),
             // Kernels take the bytes of words in the order of the packed layout.
@@ -182,7 +190,7 @@ mod tests {
         let message = read("avx3").unwrap_err().to_string();
         assert_eq!(
             message,
-            "DINO_REQUIRE_ISA=avx3: no such instruction set; known are scalar, avx2, avx512, amx, neon, neon-dotprod"
+            "DINO_REQUIRE_ISA=avx3: no such instruction set; known are scalar, avx2, bf16, avx512, amx, neon, neon-dotprod"
         );
     }
 }

@@ -14,6 +14,7 @@
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
+mod bf16;
 mod compute;
 mod error;
 mod int8;
@@ -32,6 +33,7 @@ mod testing;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use bf16::Bf16Rows;
 pub use compute::Compute;
 pub use error::KernelError;
 pub use int8::{INT8_MAX_COLUMNS, Int8Input, Int8Range, Int8Rows};

@@ -7,6 +7,7 @@
 //! single `unsafe` call in each method is sound.
 
 mod attention;
+mod bf16;
 mod int8;
 mod linear;
 mod sparse;
@@ -14,6 +15,7 @@ mod state;
 mod vector;
 
 pub(crate) use attention::{Ahead, AttentionKernels, Softness};
+pub(crate) use bf16::{Bf16Kernels, Bf16Task, Bf16Use};
 pub(crate) use int8::{Int8Factor, Int8Kernels, Int8Task};
 pub(crate) use linear::{FloatTask, LinearKernels, QuantizedTask};
 pub(crate) use sparse::{Expand, SparseKernels};
@@ -34,6 +36,7 @@ pub struct Kernels {
     /// Operations on rows of f32 values.
     pub vector: VectorKernels,
     linear: LinearKernels,
+    bf16: Bf16Kernels,
     int8: Int8Kernels,
     sparse: fn() -> SparseKernels,
     attention: AttentionKernels,
@@ -48,6 +51,7 @@ const SCALAR_TABLES: Kernels = Kernels {
     isa: Isa::Scalar,
     vector: scalar::vector::TABLE,
     linear: scalar::linear::TABLE,
+    bf16: scalar::bf16::TABLE,
     int8: scalar::int8::TABLE,
     sparse: scalar::sparse::kernels,
     attention: scalar::attention::TABLE,
@@ -60,6 +64,7 @@ static AVX2: Kernels = Kernels {
     isa: Isa::Avx2,
     vector: avx2::vector::TABLE,
     linear: avx2::linear::TABLE,
+    bf16: scalar::bf16::TABLE,
     int8: avx2::int8::TABLE,
     sparse: avx2::linear::sparse::kernels,
     attention: avx2::attention::TABLE,
@@ -72,6 +77,7 @@ static AVX512: Kernels = Kernels {
     isa: Isa::Avx512,
     vector: avx512::vector::TABLE,
     linear: avx512::linear::TABLE,
+    bf16: scalar::bf16::TABLE,
     int8: avx512::int8::TABLE,
     sparse: avx512::linear::sparse::kernels,
     attention: avx512::attention::TABLE,
@@ -81,10 +87,14 @@ static AVX512: Kernels = Kernels {
 
 /// The same where the processor also multiplies pairs of bf16.
 #[cfg(target_arch = "x86_64")]
-static AVX512_BF16: Kernels = Kernels {
+static AVX512_BF16: Kernels = AVX512_BF16_TABLES;
+
+#[cfg(target_arch = "x86_64")]
+const AVX512_BF16_TABLES: Kernels = Kernels {
     isa: Isa::Avx512,
     vector: avx512::vector::TABLE,
     linear: avx512::linear::TABLE,
+    bf16: avx512::bf16::TABLE,
     int8: avx512::int8::TABLE,
     sparse: avx512::linear::sparse::kernels,
     attention: avx512::attention_bf16::TABLE,
@@ -92,17 +102,33 @@ static AVX512_BF16: Kernels = Kernels {
     limits: avx512::limits::TABLE,
 };
 
+/// The same with weights of all types in bf16, as on AMX.
+#[cfg(target_arch = "x86_64")]
+static BF16: Kernels = Kernels {
+    isa: Isa::Bf16,
+    bf16: Bf16Kernels {
+        used: Bf16Use::MANY,
+        ..avx512::bf16::TABLE
+    },
+    ..AVX512_BF16_TABLES
+};
+
 /// Tiles are for the products of many rows; all else is as good on AVX-512.
 #[cfg(target_arch = "x86_64")]
 static AMX: Kernels = Kernels {
+    bf16: amx::bf16::TABLE,
+    ..AMX_REPRODUCIBLE_TABLES
+};
+
+/// The same without what gives other bits to many rows than to few: int8 tiles give the sums of AVX-512.
+#[cfg(target_arch = "x86_64")]
+static AMX_REPRODUCIBLE: Kernels = AMX_REPRODUCIBLE_TABLES;
+
+#[cfg(target_arch = "x86_64")]
+const AMX_REPRODUCIBLE_TABLES: Kernels = Kernels {
     isa: Isa::Amx,
-    vector: avx512::vector::TABLE,
-    linear: amx::linear::TABLE,
     int8: amx::int8::TABLE,
-    sparse: avx512::linear::sparse::kernels,
-    attention: avx512::attention_bf16::TABLE,
-    state: avx512::state::TABLE,
-    limits: avx512::limits::TABLE,
+    ..AVX512_BF16_TABLES
 };
 
 /// State steps and reading need nothing of their own: compilers use NEON for all of the program.
@@ -146,6 +172,8 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &AVX2,
             #[cfg(target_arch = "x86_64")]
+            Isa::Bf16 => &BF16,
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 if Isa::has_bf16_dot() => &AVX512_BF16,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => &AVX512,
@@ -158,6 +186,20 @@ impl Kernels {
             #[allow(unreachable_patterns)]
             _ => return Err(KernelError::IsaUnavailable { isa }),
         })
+    }
+
+    /// The kernels of the same set that give a row the same bits, whatever number of rows share a pass.
+    ///
+    /// All do but those of sets that take many rows to bf16 and few to 8 bits: AMX.
+    #[must_use]
+    pub fn reproducible(&'static self) -> &'static Kernels {
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Bf16 => &AVX512_BF16,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => &AMX_REPRODUCIBLE,
+            _ => self,
+        }
     }
 
     /// The kernels of every set that a conformance test must cover, scalar first.

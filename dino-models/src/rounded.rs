@@ -2,16 +2,61 @@
 
 use crate::arch::Linear;
 use dino_kernels::ops::LinearInput;
-use dino_kernels::{Compute, Int8Rows, QuantizedRows};
+use dino_kernels::{Bf16Rows, Compute, Int8Input, Int8Rows, QuantizedRows};
 use ndarray::ArrayView2;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Room for rows in 8 bits: with a scale for every 16 values, for weights in blocks, or with one a row, for int8 weights.
+/// Room for rows in 8 bits: with a scale for every 16 values, for weights in blocks, or with one a row, for int8 weights;
+/// and for rows of bf16.
 #[derive(Debug, Default)]
 pub(crate) struct Rounded {
     pub(crate) blocks: QuantizedRows,
+    bf16: Bf16Rows,
     int8: Int8Rows,
+}
+
+/// How a layer wants its input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Form<'a> {
+    /// As it is.
+    Plain,
+    /// In 8 bits, a block at a time.
+    Blocks,
+    Bf16,
+    Int8(&'a Arc<Int8Input>),
+}
+
+impl<'a> Form<'a> {
+    /// That of `layer` for rows of this shape, `[tokens, in_features]`.
+    pub(crate) fn of(
+        compute: &Compute,
+        layer: &'a Linear,
+        (tokens, columns): (usize, usize),
+        precise: bool,
+    ) -> Self {
+        if let Some(input) = &layer.int8 {
+            Self::Int8(input)
+        } else if precise {
+            Self::Plain
+        } else if compute.kernels.takes_bf16(&layer.weight, tokens) {
+            Self::Bf16
+        } else if columns.is_multiple_of(32) {
+            Self::Blocks
+        } else {
+            Self::Plain
+        }
+    }
+
+    /// Whether a layer that wants this reads what `input` holds.
+    pub(crate) fn is_of(self, input: &LinearInput<'_>) -> bool {
+        match (self, input.int8_input()) {
+            (Self::Int8(wanted), Some(found)) => Arc::ptr_eq(wanted, found),
+            (Self::Int8(_), None) | (_, Some(_)) => false,
+            (Self::Bf16, None) => input.is_bf16(),
+            (Self::Plain | Self::Blocks, None) => !input.is_bf16(),
+        }
+    }
 }
 
 impl Rounded {
@@ -23,23 +68,31 @@ impl Rounded {
         layer: &Linear,
         precise: bool,
     ) -> LinearInput<'a> {
-        if let Some(input) = &layer.int8 {
-            self.int8.fill(compute, rows, input);
-            return LinearInput::int8(rows, &self.int8);
+        match Form::of(compute, layer, rows.dim(), precise) {
+            Form::Int8(input) => {
+                self.int8.fill(compute, rows, input);
+                LinearInput::int8(rows, &self.int8)
+            }
+            Form::Bf16 => self.bf16(compute, rows),
+            Form::Blocks => {
+                self.blocks.fill(compute, rows);
+                LinearInput::quantized(rows, &self.blocks)
+            }
+            Form::Plain => LinearInput::precise(rows),
         }
-        if !Self::takes_blocks(layer, rows.ncols(), precise) {
-            return LinearInput::precise(rows);
-        }
-        self.blocks.fill(compute, rows);
-        LinearInput::quantized(rows, &self.blocks)
     }
 
-    /// Whether `layer` reads rows of so many columns from [`Self::blocks`].
-    pub(crate) fn takes_blocks(layer: &Linear, columns: usize, precise: bool) -> bool {
-        layer.int8.is_none() && !precise && columns.is_multiple_of(32)
+    /// `rows` in bf16.
+    pub(crate) fn bf16<'a>(
+        &'a mut self,
+        compute: &Compute,
+        rows: ArrayView2<'a, f32>,
+    ) -> LinearInput<'a> {
+        self.bf16.fill(compute, rows);
+        LinearInput::bf16(rows, &self.bf16)
     }
 
-    /// `part`, which are the rows `range` of what `whole` was filled with for `layer`.
+    /// `part`, which are the rows `range` of what `whole` was filled with for `layer`, in 8 bits.
     pub(crate) fn part<'a>(
         &'a mut self,
         whole: &Self,
@@ -53,13 +106,5 @@ impl Rounded {
         }
         self.blocks.copy_rows(&whole.blocks, range);
         LinearInput::quantized(part, &self.blocks)
-    }
-}
-
-/// Whether `layer` reads what `input` holds: both int8, rounded in one way, or neither.
-pub(crate) fn reads(layer: &Linear, input: &LinearInput<'_>) -> bool {
-    match (&layer.int8, input.int8_input()) {
-        (Some(wanted), Some(found)) => Arc::ptr_eq(wanted, found),
-        (wanted, found) => wanted.is_none() && found.is_none(),
     }
 }

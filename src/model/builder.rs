@@ -46,6 +46,7 @@ pub struct ModelBuilder {
     tokenizer: Option<Arc<dyn Tokenizer>>,
     memory_budget: Option<usize>,
     rope: Option<RopeOverride>,
+    reproducible: bool,
     options: LoaderOptions,
 }
 
@@ -146,6 +147,19 @@ impl ModelBuilder {
         self
     }
 
+    /// Gives a text the same logits, to the bit, however its prompt is cut and whatever else is computed beside it.
+    ///
+    /// Everywhere but on processors with AMX that is so by itself. There, by default, prompts of 32 tokens and more are
+    /// multiplied in bf16, which is several times faster than what single tokens get; `docs/numerics.md` says how far
+    /// apart the two are.
+    #[must_use]
+    pub fn reproducible(self, reproducible: bool) -> Self {
+        Self {
+            reproducible,
+            ..self
+        }
+    }
+
     /// Runs linear layers on plain 8-bit integers, weights with one scale a channel and inputs with one a token or, where
     /// calibration found it, one for all: faster in prompts, less precise. The head stays as it is; without effect if
     /// [`precise`](Self::precise).
@@ -239,12 +253,21 @@ impl ModelBuilder {
         self.build(file, Instant::now())
     }
 
+    fn kernels(&self) -> Result<&'static Kernels> {
+        let kernels = Kernels::for_isa(self.isa.map_or_else(Isa::from_env, Ok)?)?;
+        Ok(if self.reproducible {
+            kernels.reproducible()
+        } else {
+            kernels
+        })
+    }
+
     fn build(self, mut file: ModelFile, started: Instant) -> Result<Model> {
         if let Some(rope) = &self.rope {
             rope.apply(&mut file)?;
         }
         let compute = Compute {
-            kernels: Kernels::for_isa(self.isa.map_or_else(Isa::from_env, Ok)?)?,
+            kernels: self.kernels()?,
             pool: ThreadPool::waiting(
                 self.power.threads(self.threads).count(),
                 self.power.waiting(),

@@ -2,8 +2,9 @@
 
 use crate::output::Output;
 use crate::packed::PackedWeight;
-use crate::table::{FloatTask, Int8Task, QuantizedTask};
-use crate::{Compute, Int8Input, Int8Rows, QuantizedRows};
+use crate::table::{Bf16Task, FloatTask, Int8Task, QuantizedTask};
+use crate::{Bf16Rows, Compute, Int8Input, Int8Rows, QuantizedRows};
+use dino_core::DType;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub struct LinearInput<'a> {
 enum Rounded<'a> {
     No,
     Blocks(&'a QuantizedRows),
+    Bf16(&'a Bf16Rows),
     Int8(&'a Int8Rows),
 }
 
@@ -45,6 +47,23 @@ impl<'a> LinearInput<'a> {
         Self {
             rows,
             rounded: Rounded::Blocks(quantized),
+        }
+    }
+
+    /// Multiplies weights of any type, rounded to bf16, by rows of bf16 (F32 ones still by f32 rows); see
+    /// [`Kernels::takes_bf16`](crate::Kernels::takes_bf16).
+    ///
+    /// # Panics
+    /// If `rounded` does not have the shape of `rows`.
+    pub fn bf16(rows: ArrayView2<'a, f32>, rounded: &'a Bf16Rows) -> Self {
+        assert_eq!(
+            rows.dim(),
+            (rounded.tokens(), rounded.columns()),
+            "the same rows twice"
+        );
+        Self {
+            rows,
+            rounded: Rounded::Bf16(rounded),
         }
     }
 
@@ -74,11 +93,16 @@ impl<'a> LinearInput<'a> {
         !matches!(self.rounded, Rounded::No)
     }
 
+    /// Whether the rounded form is bf16.
+    pub fn is_bf16(&self) -> bool {
+        matches!(self.rounded, Rounded::Bf16(_))
+    }
+
     /// How rows for int8 weights were rounded; `None` if these are not.
     pub fn int8_input(&self) -> Option<&'a Arc<Int8Input>> {
         match self.rounded {
             Rounded::Int8(rows) => rows.input(),
-            Rounded::No | Rounded::Blocks(_) => None,
+            _ => None,
         }
     }
 
@@ -167,7 +191,7 @@ impl Linear<'_> {
 
     /// How many groups are worth a task of their own.
     pub(super) fn groups_a_task(&self, input: &LinearInput<'_>) -> usize {
-        Plan::new(std::slice::from_ref(self), input.tokens()).groups_a_task
+        Plan::new(std::slice::from_ref(self), input).groups_a_task
     }
 
     /// # Panics
@@ -196,7 +220,7 @@ pub fn linear(compute: &Compute, input: LinearInput<'_>, layers: &[Linear<'_>]) 
     if tokens == 0 {
         return;
     }
-    let plan = Plan::new(layers, tokens);
+    let plan = Plan::new(layers, &input);
     compute.pool.run(plan.tasks(layers), |task| {
         let (layer, groups) = plan.task(layers, task);
         run_groups(compute, input, &layers[layer], groups);
@@ -212,13 +236,15 @@ impl Plan {
     /// Multiplications that are worth a task of their own: a microsecond or two of work.
     const WORK: usize = 1 << 15;
 
-    fn new(layers: &[Linear<'_>], tokens: usize) -> Self {
+    fn new(layers: &[Linear<'_>], input: &LinearInput<'_>) -> Self {
+        let tokens = input.tokens();
         let work = layers
             .iter()
             .map(|l| tokens * l.weight.columns() * l.weight.lanes());
         let work = work.max().unwrap_or(1).max(1);
-        // With many tokens kernels take groups in pairs, those of int8 weights in fours.
+        // With many tokens, and of bf16, kernels take groups in pairs, those of int8 weights in fours.
         let least = match tokens {
+            _ if input.is_bf16() => 2,
             ..8 => 1,
             _ if layers.iter().any(|layer| layer.weight.is_int8()) => 4,
             _ => 2,
@@ -265,6 +291,14 @@ pub(super) fn run_groups(
             input,
             output,
         }),
+        Rounded::Bf16(input) if !weight.is_int8() && weight.dtype() != DType::F32 => {
+            compute.kernels.bf16(&Bf16Task {
+                weight,
+                groups,
+                input,
+                output,
+            });
+        }
         _ if weight.is_int8() => panic!("{} is int8: its input must be, too", weight.name()),
         Rounded::Blocks(input) if weight.dtype().is_quantized() => {
             compute.kernels.quantized(&QuantizedTask {

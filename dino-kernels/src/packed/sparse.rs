@@ -188,7 +188,7 @@ impl PackedWeight {
     }
 
     /// Group `group` of a sparse weight as that of a dense one, for what is not worth a kernel.
-    pub(super) fn filled_in(&self, group: usize) -> Self {
+    pub(crate) fn filled_in(&self, group: usize) -> Self {
         self.expanded(group..group + 1, |group, words| {
             let dtype = self.dtype;
             scalar::sparse::expand(Expand {

@@ -1,6 +1,7 @@
 //! The reference of every kernel: plain Rust, on any machine.
 
 pub(crate) mod attention;
+pub(crate) mod bf16;
 pub(crate) mod chances;
 pub(crate) mod int8;
 pub(crate) mod limits;

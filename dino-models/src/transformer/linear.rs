@@ -5,10 +5,16 @@ use super::forward::Context;
 use super::norm::{Before, Norm};
 use crate::AdaptedRows;
 use crate::arch::Linear;
-use crate::rounded::{Rounded, reads};
+use crate::rounded::{Form, Rounded};
 use dino_kernels::ops::{self, LinearInput};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
+use std::cell::RefCell;
 use std::ops::Range;
+
+thread_local! {
+    /// Room for layers that want another form of their input than those beside them, kept from step to step.
+    static SPARE: RefCell<Rounded> = RefCell::default();
+}
 
 /// A linear layer, and what becomes of its result.
 pub(super) struct Job<'a> {
@@ -74,7 +80,9 @@ impl<'a> Job<'a> {
 impl Context<'_> {
     /// Runs linear layers that share their input, as one parallel region.
     pub(super) fn linear<const N: usize>(&self, input: LinearInput<'_>, mut jobs: [Job<'_>; N]) {
-        if jobs.iter().all(|job| reads(job.layer, &input)) {
+        let shape = input.rows().dim();
+        let reads = |job: &Job<'_>| self.form(job.layer, shape).is_of(&input);
+        if jobs.iter().all(reads) {
             let layers = jobs.each_mut().map(|job| job.run(&input));
             ops::linear(self.compute, input, &layers);
         } else {
@@ -91,9 +99,11 @@ impl Context<'_> {
 
     /// Runs one of several layers that read the same rows but want them rounded differently.
     fn linear_alone(&self, input: LinearInput<'_>, job: &mut Job<'_>) {
-        let mut rounded = Rounded::default();
+        // Taken, not borrowed: nothing that runs in between finds it in use.
+        let mut rounded = SPARE.take();
         let input = self.input(input.rows(), &mut rounded, job.layer);
         ops::linear(self.compute, input, &[job.run(&input)]);
+        SPARE.set(rounded);
     }
 
     /// Runs linear layers, each with an input of its own, as one parallel region.
@@ -115,15 +125,22 @@ impl Context<'_> {
         layer: &Linear,
     ) -> Vec<LinearInput<'a>> {
         let ranges: Vec<_> = ranges.collect();
+        if parts.len() < ranges.len() {
+            parts.resize_with(ranges.len(), Rounded::default);
+        }
+        let (tokens, columns) = rows.view().dim();
+        let each = (tokens / ranges.len().max(1), columns);
+        if matches!(self.form(layer, each), Form::Bf16) {
+            let parts = ranges.iter().zip(parts);
+            let inputs = parts.map(|(range, part)| part.bf16(self.compute, rows.part(range)));
+            return inputs.collect();
+        }
         let whole = quantized.input(self.compute, rows.view(), layer, self.model.precise);
         if !whole.is_rounded() {
             let inputs = ranges
                 .iter()
                 .map(|range| LinearInput::precise(rows.part(range)));
             return inputs.collect();
-        }
-        if parts.len() < ranges.len() {
-            parts.resize_with(ranges.len(), Rounded::default);
         }
         let inputs = ranges
             .into_iter()
@@ -151,9 +168,9 @@ impl Context<'_> {
         quantized: &'a mut Rounded,
         layer: &Linear,
     ) -> LinearInput<'a> {
-        let columns = stream.view().ncols();
-        match before {
-            Before::Norm(norm) if self.reads_blocks(layer, columns) => {
+        let form = self.form(layer, stream.view().dim());
+        match (before, form) {
+            (Before::Norm(norm), Form::Blocks) => {
                 let (from, to, blocks) = (stream.view(), normed.view_mut(), &mut quantized.blocks);
                 norm.apply_quantized(self.compute, from, to, blocks);
                 LinearInput::quantized(normed.view(), blocks)
@@ -171,8 +188,8 @@ impl Context<'_> {
         layer: &Linear,
     ) -> LinearInput<'a> {
         let activation = self.model.spec.activation;
-        let (compute, columns) = (self.compute, up.view().ncols());
-        if !self.reads_blocks(layer, columns) {
+        let compute = self.compute;
+        if !matches!(self.form(layer, up.view().dim()), Form::Blocks) {
             ops::activate_gate(compute, gate.view_mut(), up.view(), activation);
             return self.input(gate.view(), quantized, layer);
         }
@@ -181,9 +198,9 @@ impl Context<'_> {
         LinearInput::quantized(gate.view(), blocks)
     }
 
-    /// Whether `layer` reads rows of so many columns in 8 bits, a block at a time.
-    fn reads_blocks(&self, layer: &Linear, columns: usize) -> bool {
-        Rounded::takes_blocks(layer, columns, self.model.precise)
+    /// How `layer` wants rows of this shape.
+    fn form<'a>(&self, layer: &'a Linear, shape: (usize, usize)) -> Form<'a> {
+        Form::of(self.compute, layer, shape, self.model.precise)
     }
 
     /// Adds what a part makes of `input` to the residual stream, normalised and scaled where the model does so.

@@ -2,6 +2,6 @@
 //!
 //! The intrinsics are unstable, so the few instructions are written in assembly.
 
+pub(crate) mod bf16;
 pub(crate) mod int8;
-pub(crate) mod linear;
 pub(crate) mod tiles;

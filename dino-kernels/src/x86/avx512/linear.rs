@@ -8,7 +8,7 @@
 //!    arithmetic: codes are unpacked once for all of them ([`panel`]).
 
 mod float;
-pub(crate) mod panel;
+mod panel;
 mod products;
 pub(crate) mod sparse;
 
@@ -17,7 +17,8 @@ use crate::quantized::{InputBlock, QuantizedRows};
 use crate::table::{LinearKernels, QuantizedTask};
 use crate::x86::ahead::ask_ahead;
 use crate::x86::avx2;
-use products::{Values, raised, unrolled};
+pub(super) use products::unrolled;
+use products::{Values, raised};
 use std::arch::x86_64::*;
 use std::ops::Range;
 

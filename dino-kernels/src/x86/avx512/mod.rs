@@ -2,6 +2,7 @@
 
 pub(crate) mod attention;
 pub(crate) mod attention_bf16;
+pub(crate) mod bf16;
 pub(crate) mod chances;
 pub(crate) mod int8;
 pub(crate) mod lanes;

@@ -26,21 +26,21 @@ const PANEL_BYTES: usize = 28 << 10;
 
 /// What a thread works in, kept from task to task.
 #[derive(Default)]
-pub(crate) struct Scratch {
+struct Scratch {
     /// `[chunks, groups, registers]`: codes, scales and minimums.
-    pub(crate) panel: Vec<__m512i>,
+    panel: Vec<__m512i>,
     /// `[tiles, groups, tokens]`.
     sums: Vec<[[__m512; TOKENS]; GROUPS]>,
 }
 
 thread_local! {
-    pub(crate) static SCRATCH: RefCell<Scratch> = const {
+    static SCRATCH: RefCell<Scratch> = const {
         RefCell::new(Scratch { panel: Vec::new(), sums: Vec::new() })
     };
 }
 
 /// Registers that 32 values of a group take: codes, scales, minimums.
-pub(crate) const fn registers<F: Codes>() -> usize {
+const fn registers<F: Codes>() -> usize {
     let halves = if F::SPLIT { 2 } else { 1 };
     8 + halves + if has_minimum::<F>() { halves } else { 0 }
 }
@@ -73,7 +73,7 @@ fn multiply<F: Codes, const G: usize>(
     for first in (0..blocks.max(1)).step_by(step) {
         let blocks = first..(first + step).min(blocks);
         let is_last = blocks.end * F::LEN == task.weight.columns();
-        fill::<F, G, false>(task, index, blocks.clone(), panel);
+        fill::<F, G>(task, index, blocks.clone(), panel);
         for (tile, sums) in sums.iter_mut().enumerate() {
             let rows = task.input.tile::<TOKENS>(TOKENS * tile);
             // SAFETY: rows have as many blocks as the weight has chunks of 32 columns.
@@ -108,9 +108,9 @@ fn put_tile(task: &QuantizedTask<'_>, index: usize, first: usize, sums: &[[__m51
     }
 }
 
-/// Unpacks some blocks of `G` groups from `index` on, with codes that are unsigned, as `vpdpbusd` wants them, or signed.
+/// Unpacks some blocks of `G` groups from `index` on.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2")]
-pub(crate) fn fill<F: Codes, const G: usize, const SIGNED: bool>(
+fn fill<F: Codes, const G: usize>(
     task: &QuantizedTask<'_>,
     index: usize,
     blocks: Range<usize>,
@@ -120,13 +120,13 @@ pub(crate) fn fill<F: Codes, const G: usize, const SIGNED: bool>(
     panel.resize(chunks * G * registers::<F>(), _mm512_setzero_si512());
     for g in 0..G {
         let places = panel.chunks_exact_mut(registers::<F>()).skip(g).step_by(G);
-        unpack::<F, SIGNED>(task, index + g, blocks.clone(), places);
+        unpack::<F>(task, index + g, blocks.clone(), places);
     }
 }
 
 /// Unpacks some blocks of group `index` to `places`, one for each chunk.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2")]
-fn unpack<'a, F: Codes, const SIGNED: bool>(
+fn unpack<'a, F: Codes>(
     task: &QuantizedTask<'_>,
     index: usize,
     blocks: Range<usize>,
@@ -143,9 +143,6 @@ fn unpack<'a, F: Codes, const SIGNED: bool>(
             let values = unsafe {
                 let mut values = Values::unpack::<F>(words.as_ptr(), head.as_ptr(), sub);
                 values.raise::<F>();
-                if SIGNED {
-                    values.lower::<F>();
-                }
                 values
             };
             let halves = if F::SPLIT { 2 } else { 1 };
@@ -215,7 +212,7 @@ unsafe fn dots<F: Codes, const G: usize>(
 /// # Safety
 /// AVX-512 is enabled.
 #[inline(always)]
-pub(crate) unsafe fn add_scaled<F: Codes>(
+unsafe fn add_scaled<F: Codes>(
     sum: &mut __m512,
     dots: [__m512i; 2],
     group: &[__m512i],

@@ -22,7 +22,7 @@ macro_rules! unrolled {
         }
     )*};
 }
-pub(super) use unrolled;
+pub(in crate::x86::avx512) use unrolled;
 
 /// Has the compiler finish a row's sum before it begins with the next row.
 ///
@@ -124,24 +124,6 @@ impl Values {
             let more = _mm512_set1_epi8((128 - F::OFFSET) as i8);
             for code in &mut self.codes {
                 *code = _mm512_add_epi8(*code, more);
-            }
-        }
-    }
-
-    /// Takes the 128 off again, to signed codes: a minimum's codes are small enough to be both.
-    ///
-    /// # Safety
-    /// AVX-512 is enabled.
-    #[inline(always)]
-    pub(super) unsafe fn lower<F: Codes>(&mut self) {
-        if has_minimum::<F>() {
-            return;
-        }
-        // SAFETY: by the contract.
-        unsafe {
-            let down = _mm512_set1_epi8(-128);
-            for code in &mut self.codes {
-                *code = _mm512_xor_si512(*code, down);
             }
         }
     }

@@ -66,7 +66,7 @@ static AVX2: Kernels = Kernels {
     linear: avx2::linear::TABLE,
     bf16: scalar::bf16::TABLE,
     int8: avx2::int8::TABLE,
-    sparse: avx2::linear::sparse::kernels,
+    sparse: scalar::sparse::kernels,
     attention: avx2::attention::TABLE,
     state: avx2::state::TABLE,
     limits: avx2::limits::TABLE,

@@ -87,6 +87,8 @@ pub(crate) struct SparseGroup<'a> {
     pub(crate) heads: &'a [u8],
     /// From the group's first code to the end of the weight. What is not the group's may be read, and means nothing.
     pub(crate) codes: &'a [u8],
+    /// Bytes of `codes` that are the group's; the next group follows.
+    pub(crate) own: usize,
     pub(crate) columns: usize,
     pub(crate) lanes: usize,
 }
@@ -182,6 +184,7 @@ impl PackedWeight {
             masks,
             heads,
             codes,
+            own: number(bytes, group + 1) - (bytes.len() - codes.len()),
             columns: self.columns,
             lanes: self.lanes,
         }

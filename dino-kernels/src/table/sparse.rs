@@ -23,8 +23,9 @@ pub(crate) struct Expand<'a, 'g> {
     pub(crate) words: &'a mut [u8],
 }
 
-/// Rows of input up to which zeros are skipped. For more, filling them in once costs less than skipping them again.
-pub(crate) const FEW: usize = 4;
+/// Rows of input up to which zeros are skipped. For more, filling them in once costs less than skipping them again for every
+/// eight rows.
+pub(crate) const FEW: usize = 32;
 
 /// Groups that are filled in at once: kernels for many rows take them in pairs.
 const GROUPS: usize = 2;

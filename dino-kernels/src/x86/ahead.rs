@@ -10,7 +10,7 @@ use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
 /// Bytes of words between what is read and what is asked for: a tenth of a microsecond and more, well within the
 /// first-level cache.
-const AHEAD: usize = 8192;
+pub(crate) const AHEAD: usize = 8192;
 
 /// Asks for a sub-block's share of the words and heads [`AHEAD`] of the block at `words` and `head`, `lanes` rows each.
 ///
@@ -18,23 +18,24 @@ const AHEAD: usize = 8192;
 #[inline(always)]
 pub(crate) fn ask_ahead<F: Format>(words: *const u8, head: *const u8, sub: usize, lanes: usize) {
     let share = 4 * F::WORDS * lanes / F::SUBS;
-    lines(words.wrapping_add(AHEAD + sub * share), share);
+    ask_at(words.wrapping_add(AHEAD + sub * share), share);
     let share = (F::HEAD * lanes).div_ceil(F::SUBS);
     let ahead = AHEAD * F::HEAD / (4 * F::WORDS);
-    lines(head.wrapping_add(ahead + sub * share), share);
+    ask_at(head.wrapping_add(ahead + sub * share), share);
 }
 
 /// Asks for `count` values [`AHEAD`] of those at `from`.
 #[inline(always)]
 pub(crate) fn ask_for<E>(from: *const E, count: usize) {
-    lines(
+    ask_at(
         from.cast::<u8>().wrapping_add(AHEAD),
         count * size_of::<E>(),
     );
 }
 
+/// Asks for the lines of `bytes` bytes at `from`.
 #[inline(always)]
-fn lines(from: *const u8, bytes: usize) {
+pub(crate) fn ask_at(from: *const u8, bytes: usize) {
     for line in 0..bytes.div_ceil(64) {
         // SAFETY: asking is a hint, for any address; every x86-64 processor has the instruction.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(64 * line).cast()) };

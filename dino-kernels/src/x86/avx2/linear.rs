@@ -7,8 +7,6 @@
 //! 3. Codes are unpacked once for up to four tokens; a group of a usual layer stays in the first-level cache
 //!    while all tokens pass over it.
 
-pub(crate) mod sparse;
-
 use super::math::{max_lanes, sum_integers};
 use crate::packed::{Codes, FloatGroup, QuantizedGroup, with_format};
 use crate::quantized::{InputBlock, QuantizedRows};

@@ -3,17 +3,20 @@
 //! What costs is the expansion, not memory any more; where the next word's codes begin depends on the mask alone, so that
 //! the loads of many words are under way at once. Products are those of dense weights, in their order.
 
-use super::LANES;
-use super::products::{Values, raised};
+use super::products::{Values, raised, unrolled};
+use super::{LANES, MOST};
 use crate::packed::{SparseFormat, SparseGroup, with_sparse_format};
 use crate::quantized::QuantizedRows;
 use crate::scalar;
 use crate::table::{Expand, QuantizedTask, SparseKernels};
-use crate::x86::ahead::ask_for;
+use crate::x86::ahead::{AHEAD, ask_at};
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 /// Bytes of a word of all rows.
 const WORD: usize = 4 * LANES;
+/// Words of a block.
+const WORDS: usize = 8;
 
 /// What this processor has; some that have VNNI cannot expand bytes.
 pub(crate) fn kernels() -> SparseKernels {
@@ -113,34 +116,55 @@ fn few_as<F: SparseFormat>(task: &QuantizedTask<'_>) {
         let group = task.weight.sparse_group(index);
         let mut token = 0;
         while token < tokens {
-            token += match tokens - token {
-                1 => tile::<F, 1>(task, index, &group, token),
-                2 | 3 => tile::<F, 2>(task, index, &group, token),
-                _ => tile::<F, 4>(task, index, &group, token),
-            };
+            let rest = tokens - token;
+            let count = rest.div_ceil(rest.div_ceil(MOST));
+            let at = (index, token..token + count);
+            match count {
+                1 => tile::<F, 1>(task, &group, at),
+                2 => tile::<F, 2>(task, &group, at),
+                3 | 4 => tile::<F, 4>(task, &group, at),
+                _ => tile::<F, MOST>(task, &group, at),
+            }
+            token += count;
         }
     }
 }
 
-/// One group times `T` tokens; returns `T`.
+/// Group `index` times `tokens`, of which there are at most `T`.
 #[target_feature(
     enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c,bmi1,bmi2,popcnt"
 )]
 fn tile<F: SparseFormat, const T: usize>(
     task: &QuantizedTask<'_>,
-    index: usize,
     group: &SparseGroup<'_>,
-    token: usize,
-) -> usize {
-    let sums = tile_sums::<F, T>(group, task.input, token);
-    for (t, sum) in sums.into_iter().enumerate() {
+    (index, tokens): (usize, Range<usize>),
+) {
+    let sums = tile_sums::<F, T>(group, task.input, tokens.start);
+    for (token, sum) in tokens.zip(sums) {
         let mut values = [0.0; LANES];
         // SAFETY: the array holds a register.
         unsafe { _mm512_storeu_ps(values.as_mut_ptr(), sum) };
         // SAFETY: tasks that run at once differ in groups, so in columns.
-        unsafe { task.output.put(token + t, index * LANES, &values) };
+        unsafe { task.output.put(token, index * LANES, &values) };
     }
-    T
+}
+
+/// Asks for codes some way behind `at`, and for a block's share of the next group's masks and heads.
+///
+/// Masks and heads of a group come before its codes, so that what lies ahead of the last codes begins behind those.
+/// Codes are asked for as if none of a block were zero: what is asked for twice costs little.
+#[inline(always)]
+fn ask_ahead<F: SparseFormat>(group: &SparseGroup<'_>, block: usize, at: usize) {
+    let (masks, heads) = (WORD * WORDS / 8, 2 * LANES);
+    let next = group.codes.as_ptr().wrapping_add(group.own);
+    ask_at(next.wrapping_add((masks + heads) * block), masks + heads);
+    let more = if at + AHEAD < group.own {
+        0
+    } else {
+        group.masks.len() + group.heads.len()
+    };
+    let codes = group.codes.as_ptr().wrapping_add(at + AHEAD + more);
+    ask_at(codes, F::WORDS * WORD);
 }
 
 #[target_feature(
@@ -157,15 +181,14 @@ fn tile_sums<F: SparseFormat, const T: usize>(
     let mut at = 0;
     let heads = group.heads.chunks_exact(2 * LANES);
     for (block, head) in heads.take(group.columns / 32).enumerate() {
-        // As many bytes as half of the codes take: what is asked for twice costs little.
-        ask_for(group.codes.as_ptr().wrapping_add(at), F::WORDS * WORD / 2);
+        ask_ahead::<F>(group, block, at);
         // SAFETY: AVX-512 with VNNI and VBMI2 is enabled; the group has this block, and rows have `columns / 32` of them.
         unsafe {
             let codes = block_codes::<F>(group, block, &mut at);
             let values = Values::of_codes::<F>(codes, head.as_ptr());
-            for (sum, row) in sums.iter_mut().zip(rows) {
-                values.add::<F>(sum, &*row.add(block), raised::<F>());
-            }
+            unrolled!(t < T, {
+                values.add::<F>(&mut sums[t], &*rows[t].add(block), raised::<F>());
+            });
         }
     }
     sums

@@ -101,14 +101,12 @@ impl EmbedderBuilder {
     pub fn load(self, path: impl AsRef<Path>) -> Result<Embedder> {
         let file = Registry::default().open(path)?;
         let kernels = Kernels::for_isa(Isa::from_env()?)?;
-        let compute = Compute {
-            kernels: if self.reproducible {
-                kernels.reproducible()
-            } else {
-                kernels
-            },
-            pool: ThreadPool::new(self.threads)?,
+        let kernels = if self.reproducible {
+            kernels.reproducible()
+        } else {
+            kernels
         };
+        let compute = Compute::of(kernels, ThreadPool::new(self.threads)?);
         let options = LoaderOptions {
             precise: self.precise,
             ..LoaderOptions::default()

@@ -118,7 +118,7 @@ mod tests {
         let mut found = Bf16Rows::new();
         for kernels in Kernels::under_test().unwrap() {
             let pool = ThreadPool::new(2).unwrap();
-            let compute = Compute { kernels, pool };
+            let compute = Compute::of(kernels, pool);
             for (tokens, columns) in [(1, 1), (17, 70), (40, 576), (3, 32), (16, 31), (0, 5)] {
                 let rows = Array2::from_shape_fn((tokens, columns), |_| random.value());
                 found.fill(&compute, rows.view());

@@ -1,6 +1,7 @@
 //! What every operation is given: kernels and threads.
 
-use crate::{Isa, KernelError, Kernels, ThreadPool};
+use crate::tuning::TuningCell;
+use crate::{Isa, KernelError, Kernels, ThreadPool, Tuning};
 
 /// The kernels of one instruction set and the threads that run them; passed down, never global.
 #[derive(Debug)]
@@ -9,6 +10,7 @@ pub struct Compute {
     pub kernels: &'static Kernels,
     /// The threads.
     pub pool: ThreadPool,
+    tuning: TuningCell,
 }
 
 impl Compute {
@@ -18,9 +20,31 @@ impl Compute {
     /// # Errors
     /// If `DINO_ISA` names a set that is unknown or that this machine lacks, or a thread cannot be started.
     pub fn new(threads: usize) -> Result<Self, KernelError> {
-        Ok(Self {
-            kernels: Kernels::for_isa(Isa::from_env()?)?,
-            pool: ThreadPool::new(threads)?,
-        })
+        let kernels = Kernels::for_isa(Isa::from_env()?)?;
+        Ok(Self::of(kernels, ThreadPool::new(threads)?))
+    }
+
+    /// These kernels on these threads.
+    pub fn of(kernels: &'static Kernels, pool: ThreadPool) -> Self {
+        Self {
+            kernels,
+            pool,
+            tuning: TuningCell::new(kernels.tuning()),
+        }
+    }
+
+    /// The ways that are used where several give the same bits.
+    pub fn tuning(&self) -> Tuning {
+        self.tuning.get()
+    }
+
+    /// Uses these ways from now on, whatever runs at the moment; no result changes by a bit. Returns whether the kernels can
+    /// work so ([`Tuning::fits`]): if not, nothing changes.
+    pub fn set_tuning(&self, tuning: Tuning) -> bool {
+        let fits = tuning.fits(self.kernels);
+        if fits {
+            self.tuning.set(tuning);
+        }
+        fits
     }
 }

@@ -30,6 +30,7 @@ mod scalar;
 mod table;
 #[cfg(test)]
 mod testing;
+mod tuning;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -47,3 +48,4 @@ pub use scalar::chances::exp_nonpositive;
 pub use table::{
     Activation, Angles, Kernels, LayerNorm, Memory, Scan, StateKernels, VectorKernels,
 };
+pub use tuning::{Panels, Tuning, processor};

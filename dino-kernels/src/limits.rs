@@ -103,7 +103,7 @@ mod tests {
     fn what_is_measured_is_above_zero() {
         for kernels in crate::Kernels::under_test().unwrap() {
             let pool = crate::ThreadPool::new(2).unwrap();
-            let limits = Limits::measure(&Compute { kernels, pool }).unwrap();
+            let limits = Limits::measure(&Compute::of(kernels, pool)).unwrap();
             assert!(limits.read.is_finite() && limits.read > 0.0);
             let rates = [limits.f32, limits.bf16, limits.int8];
             assert!(

@@ -60,6 +60,11 @@ pub fn find() -> Result<Option<PathBuf>> {
     Ok(ASSET.find_in(&folder::cache(|name| env::var_os(name))?))
 }
 
+/// The folder of [`NAME`], where other small things are kept too; `None` where the environment names none.
+pub(crate) fn cache_folder() -> Option<PathBuf> {
+    folder::cache(|name| env::var_os(name)).ok()
+}
+
 /// The default model, fetched if it is not there. Only fetching calls `progress`, some times a second.
 ///
 /// The file appears in the cache folder at once and complete, so that any number of processes may do this together.

@@ -20,6 +20,7 @@ use super::placement::{cache_room, context_length, place};
 use super::power::Power;
 use super::rope_override::RopeOverride;
 use super::threads::Threads;
+use super::tuning::{Keep, Tuned};
 use crate::{Error, Result};
 
 /// Settings that a model is loaded with; [`Model::builder`] makes one.
@@ -47,6 +48,7 @@ pub struct ModelBuilder {
     memory_budget: Option<usize>,
     rope: Option<RopeOverride>,
     reproducible: bool,
+    tuning: Keep,
     options: LoaderOptions,
 }
 
@@ -218,6 +220,18 @@ impl ModelBuilder {
         self
     }
 
+    /// Keeps in this file what [`Model::warm_up`] measures of the kernels on this machine, or nowhere if there is none. By default
+    /// it is a file `tuning-….json` in the cache folder ([`default_model`](crate::default_model) says which): 300 bytes for
+    /// each processor, instruction set, number of threads and version. Every load reads it. It changes no result by a bit, and
+    /// a file that is missing, damaged or cannot be written is no error.
+    #[must_use]
+    pub fn tuning_file(self, path: Option<PathBuf>) -> Self {
+        Self {
+            tuning: path.map_or(Keep::Nowhere, Keep::At),
+            ..self
+        }
+    }
+
     /// Shows an observer what goes into the linear layers while the model runs, such as a
     /// [`Collector`](dino_quant::calibration::Collector).
     #[must_use]
@@ -266,13 +280,8 @@ impl ModelBuilder {
         if let Some(rope) = &self.rope {
             rope.apply(&mut file)?;
         }
-        let compute = Compute {
-            kernels: self.kernels()?,
-            pool: ThreadPool::waiting(
-                self.power.threads(self.threads).count(),
-                self.power.waiting(),
-            )?,
-        };
+        let compute = self.compute()?;
+        let tuned = Tuned::read(&self.tuning, &compute);
         let LoaderOptions {
             residency,
             packed_cache,
@@ -319,8 +328,17 @@ impl ModelBuilder {
             metadata: file.metadata,
             registry: self.registry,
             compute,
+            tuned,
             load_time: started.elapsed(),
         }))
+    }
+
+    /// The kernels and threads that were asked for.
+    fn compute(&self) -> Result<Compute> {
+        let kernels = self.kernels()?;
+        let threads = self.power.threads(self.threads).count();
+        let pool = ThreadPool::waiting(threads, self.power.waiting())?;
+        Ok(Compute::of(kernels, pool))
     }
 
     /// Model and tokenizer, read side by side.

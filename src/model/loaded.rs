@@ -12,6 +12,7 @@ use dino_models::tokenizer::Tokenizer;
 use dino_models::{Adapter, AdapterBase, Cache, CausalLm, Config, ExpertStats, Registry};
 
 use super::ModelBuilder;
+use super::tuning::Tuned;
 use crate::{ChatTemplate, Error, Result, SamplingParams};
 use dino_models::encoder::Pooling;
 
@@ -36,6 +37,7 @@ pub(super) struct Inner {
     pub(super) metadata: Metadata,
     pub(super) registry: Registry,
     pub(super) compute: Compute,
+    pub(super) tuned: Tuned,
     pub(super) kv_types: KvTypes,
     pub(super) pooling: Pooling,
     pub(super) context_length: usize,
@@ -162,6 +164,11 @@ impl Model {
     /// routed to them; `None` where all of them stay, or there are none.
     pub fn expert_stats(&self) -> Option<ExpertStats> {
         self.language_model().expert_stats()
+    }
+
+    /// The kernels' tuning; see [`ModelBuilder::tuning_file`].
+    pub(super) fn tuned(&self) -> &Tuned {
+        &self.0.tuned
     }
 
     /// What makes the vector of a text, as the file says.

@@ -9,6 +9,7 @@ mod placement;
 mod power;
 mod rope_override;
 mod threads;
+mod tuning;
 mod warm_up;
 
 pub use builder::ModelBuilder;

@@ -12,10 +12,7 @@ use std::sync::Arc;
 fn all_sets() -> Vec<Compute> {
     let pool = || ThreadPool::new(2).unwrap();
     let sets = Kernels::under_test().unwrap().into_iter();
-    let compute = |kernels| Compute {
-        kernels,
-        pool: pool(),
-    };
+    let compute = |kernels| Compute::of(kernels, pool());
     sets.map(compute).collect()
 }
 

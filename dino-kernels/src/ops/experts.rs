@@ -105,22 +105,23 @@ pub fn scale_by_sigmoid(
 /// # Panics
 /// If shapes do not fit.
 pub fn linear_each(compute: &Compute, jobs: &[(LinearInput<'_>, Linear<'_>)]) {
+    let tuning = compute.tuning();
     let (mut starts, mut tasks) = (Vec::with_capacity(jobs.len()), 0);
     for (input, layer) in jobs {
         layer.check(input);
         starts.push(tasks);
         if input.tokens() > 0 {
-            tasks += layer.groups().div_ceil(layer.groups_a_task(input));
+            tasks += layer.groups().div_ceil(layer.groups_a_task(input, tuning));
         }
     }
     compute.pool.run(tasks, |task| {
         // Jobs without tasks start where the next one does.
         let index = starts.partition_point(|&start| start <= task) - 1;
         let (input, layer) = &jobs[index];
-        let step = layer.groups_a_task(input);
+        let step = layer.groups_a_task(input, tuning);
         let first = (task - starts[index]) * step;
         let groups = first..(first + step).min(layer.groups());
-        run_groups(compute, *input, layer, groups);
+        run_groups((compute, tuning), *input, layer, groups);
     });
 }
 

@@ -3,7 +3,7 @@
 use crate::output::Output;
 use crate::packed::PackedWeight;
 use crate::table::{Bf16Task, FloatTask, Int8Task, QuantizedTask};
-use crate::{Bf16Rows, Compute, Int8Input, Int8Rows, QuantizedRows};
+use crate::{Bf16Rows, Compute, Int8Input, Int8Rows, QuantizedRows, Tuning};
 use dino_core::DType;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use std::ops::Range;
@@ -190,8 +190,8 @@ impl Linear<'_> {
     }
 
     /// How many groups are worth a task of their own.
-    pub(super) fn groups_a_task(&self, input: &LinearInput<'_>) -> usize {
-        Plan::new(std::slice::from_ref(self), input).groups_a_task
+    pub(super) fn groups_a_task(&self, input: &LinearInput<'_>, tuning: Tuning) -> usize {
+        Plan::new(std::slice::from_ref(self), input, tuning).groups_a_task
     }
 
     /// # Panics
@@ -220,10 +220,11 @@ pub fn linear(compute: &Compute, input: LinearInput<'_>, layers: &[Linear<'_>]) 
     if tokens == 0 {
         return;
     }
-    let plan = Plan::new(layers, &input);
+    let tuning = compute.tuning();
+    let plan = Plan::new(layers, &input, tuning);
     compute.pool.run(plan.tasks(layers), |task| {
         let (layer, groups) = plan.task(layers, task);
-        run_groups(compute, input, &layers[layer], groups);
+        run_groups((compute, tuning), input, &layers[layer], groups);
     });
 }
 
@@ -233,10 +234,7 @@ struct Plan {
 }
 
 impl Plan {
-    /// Multiplications that are worth a task of their own: a microsecond or two of work.
-    const WORK: usize = 1 << 15;
-
-    fn new(layers: &[Linear<'_>], input: &LinearInput<'_>) -> Self {
+    fn new(layers: &[Linear<'_>], input: &LinearInput<'_>, tuning: Tuning) -> Self {
         let tokens = input.tokens();
         let work = layers
             .iter()
@@ -250,7 +248,7 @@ impl Plan {
             _ => 2,
         };
         Self {
-            groups_a_task: (Self::WORK / work).clamp(least, 64),
+            groups_a_task: (tuning.task_work / work).clamp(least, 64),
         }
     }
 
@@ -278,7 +276,7 @@ impl Plan {
 
 /// Multiplies by some groups of a layer's weight.
 pub(super) fn run_groups(
-    compute: &Compute,
+    (compute, tuning): (&Compute, Tuning),
     input: LinearInput<'_>,
     layer: &Linear<'_>,
     groups: Range<usize>,
@@ -306,6 +304,7 @@ pub(super) fn run_groups(
                 groups,
                 input,
                 output,
+                tuning,
             });
         }
         _ => {

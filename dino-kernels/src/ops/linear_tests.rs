@@ -2,16 +2,15 @@
 
 use super::{Linear, LinearInput, linear};
 use crate::testing::{Random, random_tensor};
-use crate::{Bf16Rows, Compute, Isa, Kernels, PackedWeight, QuantizedRows, ThreadPool};
+use crate::{
+    Bf16Rows, Compute, Isa, Kernels, PackedWeight, Panels, QuantizedRows, ThreadPool, Tuning,
+};
 use dino_core::storage::Arena;
 use dino_core::{DType, Tensor};
 use ndarray::Array2;
 
 fn compute(kernels: &'static Kernels) -> Compute {
-    Compute {
-        kernels,
-        pool: ThreadPool::new(2).unwrap(),
-    }
+    Compute::of(kernels, ThreadPool::new(2).unwrap())
 }
 
 /// How a layer's input is rounded.
@@ -164,6 +163,40 @@ fn a_row_gives_the_same_bits_alone_and_among_others() {
                 let alone = run(&compute, &tensor, &part.to_owned(), Way::Best);
                 let among = all.slice(ndarray::s![first..first + count, ..]);
                 assert_eq!(alone, among, "{:?} {dtype} {first}+{count}", kernels.isa());
+            }
+        }
+    }
+}
+
+/// Whichever way is chosen for speed, the bits are the same.
+#[test]
+fn no_tuning_changes_a_bit() {
+    let mut random = Random::new(9);
+    for kernels in Kernels::under_test().unwrap() {
+        let compute = compute(kernels);
+        let usual = kernels.tuning();
+        let panels = [(2, 1 << 12), (9, 14 << 10), (4096, 28 << 10), (24, 1 << 20)];
+        let others = panels.map(|(from, bytes)| Tuning {
+            task_work: bytes << 2,
+            panels: usual.panels.map(|_| Panels {
+                from,
+                from_blocks: from,
+                bytes,
+            }),
+        });
+        for dtype in DType::ALL.into_iter().filter(|dtype| dtype.is_quantized()) {
+            // More than a panel holds at once.
+            let columns = (1600 / dtype.block_len() + 1) * dtype.block_len();
+            let tensor = random_tensor(dtype, 49, columns, &mut random);
+            for tokens in [1, 5, 17, 70] {
+                let input = random_rows(tokens, columns, &mut random);
+                assert!(compute.set_tuning(usual));
+                let expected = run(&compute, &tensor, &input, Way::Bytes);
+                for tuning in others {
+                    assert!(compute.set_tuning(tuning), "{tuning:?}");
+                    let found = run(&compute, &tensor, &input, Way::Bytes);
+                    assert_eq!(expected, found, "{:?} {dtype} {tuning:?}", kernels.isa());
+                }
             }
         }
     }

@@ -19,10 +19,7 @@ fn sets() -> Vec<&'static Kernels> {
 }
 
 fn compute(kernels: &'static Kernels) -> Compute {
-    Compute {
-        kernels,
-        pool: ThreadPool::new(2).unwrap(),
-    }
+    Compute::of(kernels, ThreadPool::new(2).unwrap())
 }
 
 /// A random matrix of which about `density` of the codes are not zero.

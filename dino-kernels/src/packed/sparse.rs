@@ -136,7 +136,7 @@ impl PackedWeight {
         compute: &Compute,
         arena: &mut Arena,
     ) -> Result<Self, PackError> {
-        let Compute { kernels, pool } = compute;
+        let Compute { kernels, pool, .. } = compute;
         let lanes = kernels.lanes();
         match density(tensor) {
             Some(density) if kernels.sparse_pays(tensor.dtype(), density) => {

@@ -1,5 +1,6 @@
 //! The reference of linear layers: no tricks, any number of lanes.
 
+use crate::Tuning;
 use crate::packed::{Format, QuantizedGroup, with_format};
 use crate::quantized::InputBlock;
 use crate::table::{FloatTask, LinearKernels, QuantizedTask};
@@ -7,6 +8,7 @@ use crate::table::{FloatTask, LinearKernels, QuantizedTask};
 /// Lanes are as free as any number here; 8 give rows a packed form to be tested in.
 pub(crate) const TABLE: LinearKernels = LinearKernels {
     lanes: 8,
+    tuning: Tuning::PLAIN,
     quantize_row,
     quantized,
     float,

@@ -1,10 +1,10 @@
 //! The kernels of linear layers.
 
 use super::Kernels;
-use crate::QuantizedRows;
 use crate::output::Output;
 use crate::packed::{FloatGroup, PackedWeight};
 use crate::quantized::InputBlock;
+use crate::{QuantizedRows, Tuning};
 use std::ops::Range;
 
 /// Kernels of linear layers for one instruction set.
@@ -12,6 +12,8 @@ use std::ops::Range;
 pub(crate) struct LinearKernels {
     /// Rows that a register of this set holds: the lanes that weights are packed for.
     pub(crate) lanes: usize,
+    /// What was good where the set was written.
+    pub(crate) tuning: Tuning,
     pub(crate) quantize_row: unsafe fn(&[f32], &mut [InputBlock]),
     pub(crate) quantized: unsafe fn(&QuantizedTask<'_>),
     pub(crate) float: unsafe fn(&FloatTask<'_>),
@@ -23,6 +25,7 @@ pub(crate) struct QuantizedTask<'a> {
     pub(crate) groups: Range<usize>,
     pub(crate) input: &'a QuantizedRows,
     pub(crate) output: &'a Output<'a>,
+    pub(crate) tuning: Tuning,
 }
 
 /// One group of a float weight times all rows of a float input.
@@ -41,6 +44,11 @@ impl Kernels {
     /// Rows that weights must be packed for, to be used with these kernels.
     pub fn lanes(&self) -> usize {
         self.linear.lanes
+    }
+
+    /// The ways that this set's linear layers take where nothing was measured.
+    pub fn tuning(&self) -> Tuning {
+        self.linear.tuning
     }
 
     /// Quantizes values, 32 to a block.

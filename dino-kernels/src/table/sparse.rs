@@ -61,6 +61,7 @@ impl Kernels {
                 groups,
                 input: task.input,
                 output: task.output,
+                tuning: task.tuning,
             });
         }
     }

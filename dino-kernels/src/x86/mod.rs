@@ -4,3 +4,6 @@ mod ahead;
 pub(crate) mod amx;
 pub(crate) mod avx2;
 pub(crate) mod avx512;
+mod processor;
+
+pub(crate) use processor::processor;

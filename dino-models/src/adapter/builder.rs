@@ -80,7 +80,7 @@ impl<'a> Builder<'a> {
             .collect();
         let shape = [values.nrows(), values.ncols()];
         let tensor = Tensor::new(name, DType::F32, &shape, Storage::from_vec(bytes))?;
-        let Compute { kernels, pool } = self.base.compute;
+        let Compute { kernels, pool, .. } = self.base.compute;
         let packed = PackedWeight::pack(&tensor, kernels.lanes(), pool, &mut self.arena)?;
         Ok(packed)
     }

@@ -367,7 +367,7 @@ impl<'a> Loader<'a> {
         }
         let kind = (tensor.dtype(), Packing::Int8);
         let packed = self.packed_or(tensor, kind, |loader, source| {
-            let Compute { kernels, pool } = loader.compute;
+            let Compute { kernels, pool, .. } = loader.compute;
             let arena = &mut loader.arena;
             PackedWeight::pack_int8(source, factors, kernels.lanes(), pool, arena)
         })?;

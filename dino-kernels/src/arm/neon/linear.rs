@@ -8,6 +8,7 @@
 
 mod float;
 
+use crate::Tuning;
 use crate::packed::{Codes, QuantizedGroup, with_format};
 use crate::quantized::{InputBlock, QuantizedRows};
 use crate::table::{LinearKernels, QuantizedTask};
@@ -17,6 +18,7 @@ pub(super) const LANES: usize = 4;
 
 pub(crate) const TABLE: LinearKernels = LinearKernels {
     lanes: LANES,
+    tuning: Tuning::PLAIN,
     quantize_row,
     quantized,
     float: float::float,

@@ -298,10 +298,7 @@ fn all_types() -> impl Iterator<Item = KvTypes> {
 #[test]
 fn every_set_and_type_gives_the_formula() {
     for kernels in Kernels::under_test().unwrap() {
-        let compute = Compute {
-            kernels,
-            pool: ThreadPool::new(2).unwrap(),
-        };
+        let compute = Compute::of(kernels, ThreadPool::new(2).unwrap());
         for (index, case) in CASES.iter().enumerate() {
             for types in all_types() {
                 let (found, expected) = run(case, types, &compute);
@@ -326,10 +323,7 @@ fn every_set_and_type_gives_the_formula() {
 fn threads_do_not_change_a_bit() {
     for (case, types) in CASES.iter().zip(all_types().step_by(2)) {
         let [one, two] = [1, 2].map(|threads| {
-            let compute = Compute {
-                kernels: Kernels::best(),
-                pool: ThreadPool::new(threads).unwrap(),
-            };
+            let compute = Compute::of(Kernels::best(), ThreadPool::new(threads).unwrap());
             run(case, types, &compute).0
         });
         assert_eq!(one, two);
@@ -339,10 +333,7 @@ fn threads_do_not_change_a_bit() {
 #[test]
 fn a_token_gets_the_same_bits_alone_and_among_others() {
     for kernels in Kernels::under_test().unwrap() {
-        let compute = Compute {
-            kernels,
-            pool: ThreadPool::new(2).unwrap(),
-        };
+        let compute = Compute::of(kernels, ThreadPool::new(2).unwrap());
         for dtype in KvType::ALL {
             alone_and_among_others(&compute, dtype);
         }

@@ -10,10 +10,7 @@ const SPANS: [(usize, std::ops::Range<usize>); 2] = [(2, 0..5), (0, 5..12)];
 const TOKENS: usize = 12;
 
 fn computes() -> Vec<Compute> {
-    let compute = |kernels| Compute {
-        kernels,
-        pool: ThreadPool::new(2).unwrap(),
-    };
+    let compute = |kernels| Compute::of(kernels, ThreadPool::new(2).unwrap());
     Kernels::under_test()
         .unwrap()
         .into_iter()

@@ -8,6 +8,7 @@
 //!    while all tokens pass over it.
 
 use super::math::{max_lanes, sum_integers};
+use crate::Tuning;
 use crate::packed::{Codes, FloatGroup, QuantizedGroup, with_format};
 use crate::quantized::{InputBlock, QuantizedRows};
 use crate::table::{FloatTask, LinearKernels, QuantizedTask};
@@ -19,6 +20,7 @@ pub(super) const LANES: usize = 8;
 
 pub(crate) const TABLE: LinearKernels = LinearKernels {
     lanes: LANES,
+    tuning: Tuning::PLAIN,
     quantize_row,
     quantized,
     float,

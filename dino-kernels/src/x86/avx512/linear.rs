@@ -15,6 +15,7 @@ pub(crate) mod sparse;
 use crate::packed::{Codes, QuantizedGroup, with_format};
 use crate::quantized::{InputBlock, QuantizedRows};
 use crate::table::{LinearKernels, QuantizedTask};
+use crate::tuning::{Panels, Tuning};
 use crate::x86::ahead::ask_ahead;
 use crate::x86::avx2;
 pub(super) use products::unrolled;
@@ -23,17 +24,23 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 pub(crate) const LANES: usize = 16;
-/// Rows of input from which unpacking codes once, beside the rows, is faster than for every few of them. What takes long to
-/// unpack gains sooner.
-const fn many<F: Codes>() -> usize {
-    if F::SUBS > 1 { 24 } else { 64 }
-}
+/// What takes long to unpack gains sooner from a panel. A panel leaves a third of a first-level cache of 48 KiB to rows and
+/// sums.
+const PANELS: Panels = Panels {
+    from: 64,
+    from_blocks: 24,
+    bytes: 28 << 10,
+};
 
 /// Rows of input that codes are unpacked for at once, where there are fewer.
 const MOST: usize = 8;
 
 pub(crate) const TABLE: LinearKernels = LinearKernels {
     lanes: LANES,
+    tuning: Tuning {
+        task_work: Tuning::TASK_WORK,
+        panels: Some(PANELS),
+    },
     quantize_row,
     quantized,
     float: float::float,
@@ -56,7 +63,7 @@ pub(crate) fn quantized(task: &QuantizedTask<'_>) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2")]
 fn quantized_as<F: Codes>(task: &QuantizedTask<'_>) {
     let tokens = task.input.tokens();
-    if tokens >= many::<F>() {
+    if tokens >= task.tuning.panels.unwrap_or(PANELS).from(F::SUBS) {
         return panel::quantized::<F>(task);
     }
     for index in task.groups.clone() {

@@ -7,8 +7,8 @@
 //! 4. A panel is as many columns as the first-level cache holds beside the rows; sums wait in memory for the next columns.
 //!    From the second level, a tile would read more bytes than it has time for.
 
-use super::LANES;
 use super::products::{Values, add_products, finish, has_minimum, starts, unrolled};
+use super::{LANES, PANELS};
 use crate::packed::Codes;
 use crate::quantized::InputBlock;
 use crate::table::QuantizedTask;
@@ -21,8 +21,6 @@ use std::ops::Range;
 const GROUPS: usize = 2;
 /// Tokens in a tile.
 const TOKENS: usize = 4;
-/// Bytes of a panel, which leave a third of the first-level cache to rows and sums.
-const PANEL_BYTES: usize = 28 << 10;
 
 /// What a thread works in, kept from task to task.
 #[derive(Default)]
@@ -66,8 +64,9 @@ fn multiply<F: Codes, const G: usize>(
     Scratch { panel, sums }: &mut Scratch,
 ) -> usize {
     let blocks = task.weight.columns() / F::LEN;
-    let most = PANEL_BYTES / (64 * GROUPS * registers::<F>()) / F::SUBS;
-    let step = blocks.div_ceil(blocks.div_ceil(most).max(1)).max(1);
+    let bytes = task.tuning.panels.unwrap_or(PANELS).bytes;
+    let most = bytes / (64 * GROUPS * registers::<F>()) / F::SUBS;
+    let step = blocks.div_ceil(blocks.div_ceil(most.max(1)).max(1)).max(1);
     let tiles = task.input.tokens().div_ceil(TOKENS);
     sums.resize(tiles, [[_mm512_setzero_ps(); TOKENS]; GROUPS]);
     for first in (0..blocks.max(1)).step_by(step) {

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use dino_llm::dino_core::DType;
 use dino_llm::dino_quant::{BlockRequantizer, QuantError};
 use dino_llm::quantize::int8_mode;
-use dino_llm::{ByteSize, Int8, KvType, Model, ModelBuilder, Power, RopeKind, RopeOverride};
+use dino_llm::{
+    ByteSize, Int8, KvType, Model, ModelBuilder, Power, Residency, RopeKind, RopeOverride,
+};
 
 /// How the model is loaded.
 #[derive(Debug, clap::Args)]
@@ -54,6 +56,12 @@ pub(crate) struct Loading {
     /// The most memory for weights and cache, such as 512MB or 2GB: what does not fit comes and goes as it is run.
     #[arg(long, value_name = "SIZE")]
     memory_budget: Option<ByteSize>,
+    /// Leave the weights as the file has them: starts at once and takes no memory of its own, but runs several times as slowly.
+    #[arg(long)]
+    no_repack: bool,
+    /// Tokens of a prompt that are run at once; chosen by the model's size if missing.
+    #[arg(long, value_name = "TOKENS")]
+    prompt_chunk: Option<usize>,
     #[command(flatten)]
     rope: Rope,
 }
@@ -116,6 +124,12 @@ impl Loading {
         }
         if let Some(budget) = self.memory_budget {
             builder = builder.memory_budget(budget.as_usize());
+        }
+        if self.no_repack {
+            builder = builder.residency(Residency::Unpacked);
+        }
+        if let Some(tokens) = self.prompt_chunk {
+            builder = builder.prompt_chunk(tokens);
         }
         if let Some(rope) = self.rope.scaling() {
             builder = builder.rope_scaling(rope);

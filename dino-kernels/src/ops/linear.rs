@@ -314,6 +314,10 @@ pub(super) fn run_groups(
                 panel.resize(weight.columns() * weight.lanes(), 0.0);
             }
             for index in groups {
+                let interleaved = weight
+                    .is_unpacked()
+                    .then(|| weight.interleaved(index..index + 1));
+                let weight = interleaved.as_ref().unwrap_or(weight);
                 let group = if panel.is_empty() {
                     weight.float_group(index)
                 } else {

@@ -1,6 +1,7 @@
 //! Linear layers of every instruction set against the scalar reference and against f64.
 
 use super::{Linear, LinearInput, linear};
+use crate::ops::{EmbeddingTable, embed};
 use crate::testing::{Random, random_tensor};
 use crate::{
     Bf16Rows, Compute, Isa, Kernels, PackedWeight, Panels, QuantizedRows, ThreadPool, Tuning,
@@ -31,9 +32,18 @@ fn run(compute: &Compute, tensor: &Tensor, input: &Array2<f32>, way: Way) -> Arr
         &mut Arena::new(),
     )
     .unwrap();
-    let mut output = Array2::from_elem((input.nrows(), tensor.rows()), f32::NAN);
+    multiply(compute, &weight, input, way)
+}
+
+fn multiply(
+    compute: &Compute,
+    weight: &PackedWeight,
+    input: &Array2<f32>,
+    way: Way,
+) -> Array2<f32> {
+    let mut output = Array2::from_elem((input.nrows(), weight.rows()), f32::NAN);
     let (mut quantized, mut rounded) = (QuantizedRows::new(), Bf16Rows::new());
-    let is_best = way == Way::Best && compute.kernels.takes_bf16(&weight, input.nrows());
+    let is_best = way == Way::Best && compute.kernels.takes_bf16(weight, input.nrows());
     let rows = if way == Way::Precise {
         LinearInput::precise(input.view())
     } else if way == Way::Bf16 || is_best {
@@ -46,7 +56,7 @@ fn run(compute: &Compute, tensor: &Tensor, input: &Array2<f32>, way: Way) -> Arr
     linear(
         compute,
         rows,
-        &[Linear::store(&weight, None, output.view_mut())],
+        &[Linear::store(weight, None, output.view_mut())],
     );
     output
 }
@@ -164,6 +174,39 @@ fn a_row_gives_the_same_bits_alone_and_among_others() {
                 let among = all.slice(ndarray::s![first..first + count, ..]);
                 assert_eq!(alone, among, "{:?} {dtype} {first}+{count}", kernels.isa());
             }
+        }
+    }
+}
+
+/// Rows that are interleaved on the way are those that were packed before.
+#[test]
+fn an_unpacked_weight_gives_the_bits_of_a_packed_one() {
+    let mut random = Random::new(11);
+    for kernels in Kernels::under_test().unwrap() {
+        let compute = compute(kernels);
+        for dtype in DType::ALL {
+            let columns = 2 * dtype.block_len().max(32);
+            let tensor = random_tensor(dtype, 83, columns, &mut random);
+            let weight = PackedWeight::unpacked(&tensor, kernels.lanes()).unwrap();
+            assert_eq!(weight.storage().as_slice(), tensor.storage().as_slice());
+            let ways = [(1, Way::Bytes), (5, Way::Bytes), (70, Way::Bytes), (3, Way::Precise)];
+            let rounded = [1, 40].map(|tokens| (tokens, Way::Bf16));
+            for (tokens, way) in ways.into_iter().chain(rounded) {
+                let input = random_rows(tokens, columns, &mut random);
+                let expected = run(&compute, &tensor, &input, way);
+                let found = multiply(&compute, &weight, &input, way);
+                assert_eq!(expected, found, "{:?} {dtype} {tokens}", kernels.isa());
+            }
+            let packed =
+                PackedWeight::pack(&tensor, kernels.lanes(), &compute.pool, &mut Arena::new());
+            let ids = [82, 0, 17];
+            let rows = [&packed.unwrap(), &weight].map(|weight| {
+                let mut rows = Array2::zeros((3, columns));
+                let table = EmbeddingTable::Packed(weight);
+                embed(&compute, table, &ids, rows.view_mut()).unwrap();
+                rows
+            });
+            assert_eq!(rows[0], rows[1], "{dtype}");
         }
     }
 }

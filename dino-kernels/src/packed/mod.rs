@@ -28,6 +28,7 @@ mod int8;
 mod pack;
 mod register;
 mod sparse;
+mod unpacked;
 mod weight;
 
 pub(crate) use codes::Codes;

@@ -73,8 +73,13 @@ impl PackedWeight {
         let layout = layout.ok_or_else(|| PackError::too_large(tensor))?;
         let storage = fill(tensor, layout, lanes, arena, |bytes| {
             let task_bytes = (GROUPS_A_TASK * layout.bytes()).max(1);
+            let row_bytes = tensor.storage().len() / rows.max(1);
             pool.for_each_part(bytes, task_bytes, |task, packed| {
-                pack_rows(tensor, task * GROUPS_A_TASK * lanes, lanes, layout, packed);
+                let first = task * GROUPS_A_TASK * lanes;
+                let end = (first + GROUPS_A_TASK * lanes).min(rows);
+                let source = &tensor.storage().as_slice()[first * row_bytes..end * row_bytes];
+                pack_rows(dtype, source, (row_bytes, lanes), layout, packed);
+                release_rows(tensor, first..end);
             });
         })?;
         Ok(Self {
@@ -92,20 +97,21 @@ impl PackedWeight {
     }
 }
 
-/// Packs the groups of `packed`, whose first row is `first`, and releases the rows' source pages.
-fn pack_rows(tensor: &Tensor, first: usize, lanes: usize, layout: Layout, packed: &mut [u8]) {
-    let row_bytes = tensor.storage().len() / tensor.rows();
-    let mut row = first;
-    for group in packed.chunks_exact_mut(layout.bytes()) {
-        let end = (row + lanes).min(tensor.rows());
-        let source = &tensor.storage().as_slice()[row * row_bytes..end * row_bytes];
+/// Packs `rows`, of so many bytes each, into the groups of `packed`, which are zero and hold `lanes` of them each.
+pub(super) fn pack_rows(
+    dtype: DType,
+    rows: &[u8],
+    (row_bytes, lanes): (usize, usize),
+    layout: Layout,
+    packed: &mut [u8],
+) {
+    let groups = packed.chunks_exact_mut(layout.bytes().max(1));
+    for (group, source) in groups.zip(rows.chunks((lanes * row_bytes).max(1))) {
         let (words, heads) = group.split_at_mut(layout.words);
-        with_format!(tensor.dtype(), F => {
+        with_format!(dtype, F => {
             interleave::<F>(source, row_bytes, lanes, words, heads);
-        }, _ => transpose(tensor.dtype(), source, row_bytes, lanes, words));
-        row = end;
+        }, _ => transpose(dtype, source, row_bytes, lanes, words));
     }
-    release_rows(tensor, first..row);
 }
 
 /// Memory of `arena` for the groups of `tensor`, filled by `pack`.

@@ -35,6 +35,8 @@ pub enum Packing {
     Stored,
     /// 8-bit codes with one scale a row; see [`PackedWeight::pack_int8`].
     Int8,
+    /// The tensor's own rows, interleaved whenever they are used; see [`PackedWeight::unpacked`].
+    Unpacked,
 }
 
 /// Sizes in bytes of the two parts of a group, padding included.
@@ -94,6 +96,8 @@ impl PackedWeight {
         let layout = match packing {
             Packing::Stored => Layout::of(dtype, columns, lanes),
             Packing::Int8 => Layout::int8(columns, lanes),
+            // These are no packed bytes.
+            Packing::Unpacked => None,
         };
         let expected = layout.and_then(|layout| rows.div_ceil(lanes).checked_mul(layout.bytes()));
         let (Some(layout), Some(expected)) = (layout, expected) else {
@@ -189,7 +193,10 @@ impl PackedWeight {
     }
 
     pub(super) fn group_bytes(&self, group: usize) -> (&[u8], &[u8]) {
-        assert!(!self.sparse, "groups of a dense weight");
+        assert!(
+            !self.sparse && !self.is_unpacked(),
+            "groups of a dense weight"
+        );
         let start = (group - self.first) * self.layout.bytes();
         let bytes = &self.storage.as_slice()[start..start + self.layout.bytes()];
         bytes.split_at(self.layout.words)
@@ -233,6 +240,11 @@ impl PackedWeight {
         if self.sparse {
             return self.filled_in(group).unpack_group(group, panel);
         }
+        if self.is_unpacked() {
+            return self
+                .interleaved(group..group + 1)
+                .unpack_group(group, panel);
+        }
         with_format!(self.dtype, F => {
             let group = self.quantized_group(group);
             for lane in 0..self.lanes {
@@ -260,6 +272,9 @@ impl PackedWeight {
         let (group, lane) = (row / self.lanes, row % self.lanes);
         if self.sparse {
             return self.filled_in(group).unpack_row(row, output);
+        }
+        if self.is_unpacked() {
+            return self.interleaved(group..group + 1).unpack_row(row, output);
         }
         with_format!(self.dtype, F => {
             let group = self.quantized_group(group);

@@ -1,6 +1,7 @@
 //! The kernels of products of bf16.
 
 use super::Kernels;
+use super::linear::in_parts;
 use crate::bf16::{Bf16Line, Bf16Rows, TILE_COLUMNS};
 use crate::output::Output;
 use crate::packed::PackedWeight;
@@ -94,6 +95,15 @@ impl Kernels {
             "groups of the weight"
         );
         assert!(!task.weight.is_int8(), "a weight of blocks or floats");
+        if task.weight.is_unpacked() {
+            return in_parts(task.weight, task.groups.clone(), |weight, groups| {
+                self.bf16(&Bf16Task {
+                    weight,
+                    groups,
+                    ..*task
+                });
+            });
+        }
         // SAFETY: detection as above; shapes were checked, and views of the weight check their own.
         unsafe { (self.bf16.multiply)(task) }
     }

@@ -40,6 +40,21 @@ pub(crate) struct FloatTask<'a> {
     pub(crate) output: &'a Output<'a>,
 }
 
+/// Runs groups of an unpacked weight, some at a time, which are interleaved before.
+pub(super) fn in_parts(
+    weight: &PackedWeight,
+    mut groups: Range<usize>,
+    run: impl Fn(&PackedWeight, Range<usize>),
+) {
+    /// What kernels take side by side.
+    const GROUPS: usize = 2;
+    while !groups.is_empty() {
+        let part = groups.start..(groups.start + GROUPS).min(groups.end);
+        groups.start = part.end;
+        run(&weight.interleaved(part.clone()), part);
+    }
+}
+
 impl Kernels {
     /// Rows that weights must be packed for, to be used with these kernels.
     pub fn lanes(&self) -> usize {
@@ -77,6 +92,15 @@ impl Kernels {
         );
         if task.weight.is_sparse() {
             return self.sparse(task);
+        }
+        if task.weight.is_unpacked() {
+            return in_parts(task.weight, task.groups.clone(), |weight, groups| {
+                self.quantized(&QuantizedTask {
+                    weight,
+                    groups,
+                    ..*task
+                });
+            });
         }
         // SAFETY: detection as above; shapes were checked, and views of the weight check their own.
         unsafe { (self.linear.quantized)(task) }

@@ -114,7 +114,8 @@ impl<'a> Loader<'a> {
     /// A loader of `file` that packs weights for the kernels of `compute`.
     pub fn new(file: &'a ModelFile, compute: &'a Compute, options: LoaderOptions) -> Self {
         let total = file.weights.infos().map(|tensor| tensor.bytes()).sum();
-        let packed = match options.packed_cache.clone() {
+        let asked = options.packed_cache.clone();
+        let packed = match asked.filter(|_| options.residency != Residency::Unpacked) {
             None => PackedStore::Off,
             Some(path) => {
                 let encoders = Encoders {
@@ -388,6 +389,9 @@ impl<'a> Loader<'a> {
     fn place(&mut self, tensor: &Tensor) -> Result<PackedWeight, ModelError> {
         let encoder = self.options.requantize.clone();
         let target = encoder.as_ref().and_then(|encoder| encoder.target(tensor));
+        if target.is_none() && self.options.residency == Residency::Unpacked {
+            return self.leave(tensor);
+        }
         let kind = (target.unwrap_or(tensor.dtype()), Packing::Stored);
         self.packed_or(tensor, kind, |loader, source| {
             let encoded = match (&encoder, target) {
@@ -398,6 +402,15 @@ impl<'a> Loader<'a> {
             let arena = &mut loader.arena;
             Ok::<_, ModelError>(PackedWeight::pack_for(source, loader.compute, arena)?)
         })
+    }
+
+    /// A matrix that stays as it is in the file.
+    fn leave(&mut self, tensor: &Tensor) -> Result<PackedWeight, ModelError> {
+        let source = self.read(tensor)?;
+        source.storage().prefetch();
+        self.advance(tensor);
+        let lanes = self.compute.kernels.lanes();
+        Ok(PackedWeight::unpacked(&source, lanes)?)
     }
 
     /// The weight of this type from the packed file, or what `pack` makes of the tensor.

@@ -18,6 +18,10 @@ pub enum Residency {
     Resident,
     /// Pages of the packed file: the system keeps as many of them as it has room for, and other processes share them.
     Mapped,
+    /// Pages of the model file itself: nothing is packed or copied, so that a model starts at once, and its memory is pages that
+    /// processes share and the system takes back when it wants. Each use of a weight packs it on the way: texts come several
+    /// times as slowly. For a few tokens, or a look at a model; a packed file starts as fast from the second time on, and runs fast.
+    Unpacked,
     /// Pages of the packed file, of which a pass holds at most so many bytes at a time: those of the layer that runs and of
     /// the next one, of experts those that tokens are routed to, and of as much else as the budget allows. For models that
     /// are larger than the memory.

@@ -7,7 +7,7 @@ use super::rotation::Rotation;
 use crate::arch::{Loader, Spec, Watch};
 use crate::causal_lm::Config;
 use crate::packed_file::PackedSource;
-use crate::residency::{Room, Window};
+use crate::residency::{Room, Unit, Window};
 use crate::{ModelError, Residency};
 use dino_core::{Observe, Storage, Tensor};
 use dino_kernels::PackedWeight;
@@ -93,7 +93,10 @@ impl Transformer {
         let head_bias = loader.bias("output", vocabulary, spec.biases.head)?;
         let (head, head_watch) = (loader.pack(&head)?, loader.watch(head.name()));
         let tables = [&embedding, &positions].into_iter().flatten();
-        let tables: Vec<_> = tables.map(|table| table.storage().clone()).collect();
+        let mut tables: Vec<_> = tables.map(|table| table.storage().clone()).collect();
+        if loader.residency() == Residency::Unpacked {
+            tables.extend(files(&units, &head));
+        }
         let config = Config {
             vocabulary,
             context_length: spec.longest_context(loader.context_length()),
@@ -135,6 +138,21 @@ impl Transformer {
             observer: loader.observer(),
         })
     }
+}
+
+/// One storage of each file that weights are pages of.
+fn files(units: &[Unit], head: &PackedWeight) -> Vec<Storage> {
+    let weights = units.iter().flat_map(|unit| {
+        let experts = unit.experts.iter().flatten();
+        unit.always.iter().chain(experts)
+    });
+    let mut files: Vec<Storage> = Vec::new();
+    for weight in weights.chain([head.storage()]) {
+        if weight.is_mapped() && files.iter().all(|file| file.path() != weight.path()) {
+            files.push(weight.clone());
+        }
+    }
+    files
 }
 
 /// What keys and values need of the budget of a streamed model at least, and what they would like: those of a whole context,

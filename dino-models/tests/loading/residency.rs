@@ -50,6 +50,58 @@ fn all_places_give_the_same_bits() {
     }
 }
 
+/// Files of many types of weights, recurrent and mixed models among them.
+#[test]
+fn weights_that_stay_in_the_file_give_the_same_bits() {
+    let folder = std::fs::read_dir(golden("tiny_architectures")).unwrap();
+    let files = folder.map(|file| file.unwrap().path());
+    let mut files: Vec<_> = files
+        .filter(|file| file.extension().is_some_and(|e| e == "gguf"))
+        .collect();
+    files.extend(["gqa", "quantized", "untied_f32"].map(tiny));
+    assert!(files.len() > 10);
+    for file in files {
+        for precise in [false, true] {
+            let options = |residency| LoaderOptions {
+                residency,
+                precise,
+                ..LoaderOptions::default()
+            };
+            let (expected, _) = run(&file, options(Residency::Auto));
+            let (found, packed) = run(&file, options(Residency::Unpacked));
+            assert!(matches!(packed, PackedCache::Off), "{packed:?}");
+            assert_eq!(found, expected, "{}", file.display());
+        }
+    }
+}
+
+#[test]
+fn a_model_file_that_is_cut_while_it_is_run_from_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    std::fs::copy(tiny("untied_f32"), &path).unwrap();
+    let file = ModelFile::open(&path).unwrap();
+    let compute = Compute::new(1).unwrap();
+    let options = LoaderOptions {
+        residency: Residency::Unpacked,
+        ..LoaderOptions::default()
+    };
+    let mut loader = Loader::new(&file, &compute, options);
+    let model = Registry::default().build(&mut loader).unwrap();
+    let mut cache = model.config().new_cache(KvType::F16, None);
+    let (sequence, mut batch, mut scratch) = (cache.add(), Batch::default(), Scratch::new());
+    batch.push(sequence, &[1, 2, 3], Wanted::Last);
+    let mut forward = || model.forward(&compute, &batch, &mut cache, &mut scratch);
+    forward().unwrap();
+    let whole = std::fs::File::options().write(true).open(&path).unwrap();
+    whole.set_len(5000).unwrap();
+    let error = forward().unwrap_err();
+    assert!(
+        matches!(&error, ModelError::Core(CoreError::FileChanged { path: changed }) if *changed == path),
+        "{error}"
+    );
+}
+
 #[test]
 fn layers_that_come_and_go_give_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();

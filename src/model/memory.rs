@@ -26,34 +26,69 @@ fn meminfo(root: &Path) -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-/// The tightest limit of the group and those around it; what the cache of files takes of it can be had back.
+/// What the files of one version of control groups are called.
+struct Names {
+    limit: &'static str,
+    used: &'static str,
+    cached: &'static str,
+}
+
 fn group_v2(root: &Path) -> Option<u64> {
-    let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
-    let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let mount = root.join("sys/fs/cgroup");
-    let folder = mount.join(path.trim_start_matches('/'));
+    let names = Names {
+        limit: "memory.max",
+        used: "memory.current",
+        cached: "inactive_file",
+    };
+    tightest(
+        root,
+        "sys/fs/cgroup",
+        str::is_empty,
+        &names,
+    )
+}
+
+fn group_v1(root: &Path) -> Option<u64> {
+    let names = Names {
+        limit: "memory.limit_in_bytes",
+        used: "memory.usage_in_bytes",
+        cached: "total_inactive_file",
+    };
+    let is_memory = |controllers: &str| controllers.split(',').any(|name| name == "memory");
+    tightest(root, "sys/fs/cgroup/memory", is_memory, &names)
+}
+
+/// What the group and those around it leave at least; what the cache of files takes of a group can be had back.
+fn tightest(
+    root: &Path,
+    mount: &str,
+    is_wanted: impl Fn(&str) -> bool,
+    names: &Names,
+) -> Option<u64> {
+    // Lines of `number:controllers:path`.
+    let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
+    let path = groups.lines().find_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        is_wanted(controllers).then_some(path)
+    });
+    let mount = root.join(mount);
+    // In a container the path may be that of the outside, where there is no such folder: then the mount is the group.
+    let folder = mount.join(path.unwrap_or_default().trim_start_matches('/'));
     let folders = folder
         .ancestors()
         .take_while(|folder| folder.starts_with(&mount));
     let left = |folder: &Path| {
-        let limit: u64 = read(&folder.join("memory.max"))?;
-        let used: u64 = read(&folder.join("memory.current"))?;
+        let limit: u64 = read(&folder.join(names.limit))?;
+        let used: u64 = read(&folder.join(names.used))?;
         let stat = std::fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
-        let cached = stat
-            .lines()
-            .find_map(|line| line.strip_prefix("inactive_file "));
-        let cached = cached.and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
-        Some(limit.saturating_sub(used.saturating_sub(cached)))
+        let cached = stat.lines().find_map(|line| {
+            let (name, bytes) = line.split_once(' ')?;
+            (name == names.cached).then(|| bytes.trim().parse().ok())?
+        });
+        // Without a limit, the older version holds the largest whole number of pages.
+        (limit < 1 << 60).then(|| limit.saturating_sub(used.saturating_sub(cached.unwrap_or(0))))
     };
     folders.filter_map(left).min()
-}
-
-fn group_v1(root: &Path) -> Option<u64> {
-    let folder = root.join("sys/fs/cgroup/memory");
-    let limit: u64 = read(&folder.join("memory.limit_in_bytes"))?;
-    let used: u64 = read(&folder.join("memory.usage_in_bytes"))?;
-    // Without a limit, the file holds the largest whole number of pages.
-    (limit < 1 << 60).then(|| limit.saturating_sub(used))
 }
 
 /// The number in a file; `None` where it says `max`.
@@ -113,6 +148,22 @@ mod tests {
             available_under(tree(&[MEMINFO, none, usage]).path()),
             Some(8_192_000)
         );
+        let own = [
+            MEMINFO,
+            (
+                "proc/self/cgroup",
+                "5:cpu,cpuacct:/x\n4:hugetlb,memory:/a/b\n0::/\n",
+            ),
+            limit,
+            usage,
+            ("sys/fs/cgroup/memory/a/b/memory.limit_in_bytes", "3000000"),
+            ("sys/fs/cgroup/memory/a/b/memory.usage_in_bytes", "2500000"),
+            (
+                "sys/fs/cgroup/memory/a/b/memory.stat",
+                "inactive_file 1\ntotal_inactive_file 2000000\n",
+            ),
+        ];
+        assert_eq!(available_under(tree(&own).path()), Some(2_500_000));
         assert_eq!(available_under(tree(&[MEMINFO]).path()), Some(8_192_000));
         assert_eq!(available_under(tree(&[]).path()), None);
     }

@@ -33,8 +33,11 @@ impl Worker {
             self.put(index, rows[index]);
             index += 1;
         }
-        // With others in the batch, the end of one must not be theirs.
-        if let [job] = &*self.running {
+        // If the job that most rows are for ends, so does the pass, and the others run theirs again without it. Were it any
+        // job, those that end could keep the others from getting on.
+        if let Some(job) = self.running.iter().max_by_key(|job| job.rows)
+            && 2 * job.rows > self.batch.tokens().len()
+        {
             self.batch.cancel_by(job.continuation.cancel_token().flag());
         }
         !self.batch.tokens().is_empty()
@@ -125,7 +128,7 @@ impl Worker {
                 self.remember_states();
                 self.draw();
             }
-            // Its only job is let go of next.
+            // Its largest job is let go of next.
             Ok(Err(ModelError::Cancelled)) => {}
             Ok(Err(error)) => {
                 // One error has one owner: the others are told what it said.

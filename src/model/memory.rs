@@ -39,12 +39,7 @@ fn group_v2(root: &Path) -> Option<u64> {
         used: "memory.current",
         cached: "inactive_file",
     };
-    tightest(
-        root,
-        "sys/fs/cgroup",
-        str::is_empty,
-        &names,
-    )
+    tightest(root, "sys/fs/cgroup", str::is_empty, &names)
 }
 
 fn group_v1(root: &Path) -> Option<u64> {

@@ -135,6 +135,47 @@ fn a_pass_is_cancelled_between_its_layers() {
     }
 }
 
+/// Cancels `token` in the first pass of more than 20 rows, and counts the layers that see so many.
+struct CancellingLargePasses {
+    token: CancelToken,
+    layers: AtomicUsize,
+}
+
+impl Observe for CancellingLargePasses {
+    fn linear_input(&self, weight: WeightPlace<'_>, rows: ArrayView2<'_, f32>) {
+        if rows.nrows() > 20 {
+            self.token.cancel();
+            let is_first = weight.name.ends_with("attn_q.weight");
+            self.layers.fetch_add(is_first.into(), Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn a_large_prompt_is_cancelled_between_layers_beside_texts_that_go_on() {
+    let observer = Arc::new(CancellingLargePasses {
+        token: CancelToken::new(),
+        layers: AtomicUsize::new(0),
+    });
+    let model = load("gqa", Model::builder().observer(observer.clone()));
+    let params = SamplingParams {
+        ignore_eos: true,
+        ..SamplingParams::greedy().with_max_tokens(40)
+    };
+    let alone = Generator::new(&model).generate("lo", &params).unwrap();
+    let engine = Engine::new(&model, EngineOptions::default()).unwrap();
+    let mut other = engine.submit(Request::new("lo", &params)).unwrap();
+    let first = other.next().unwrap().unwrap();
+    let prompt: Vec<u32> = (0..60).collect();
+    let request = Request::new(&prompt[..], &params).cancel(&observer.token);
+    let cancelled = engine.submit(request).unwrap().into_completion().unwrap();
+    assert_eq!(cancelled.finish_reason, FinishReason::Cancelled);
+    assert_eq!(observer.layers.load(Ordering::Relaxed), 1);
+    let tokens = other.into_completion().unwrap().tokens;
+    assert_eq!(tokens[0].id, first.id);
+    assert_eq!(tokens, alone.tokens);
+}
+
 #[test]
 fn a_cancelled_pass_leaves_nothing_behind() {
     let model = precise("gqa");

@@ -189,7 +189,12 @@ fn an_unpacked_weight_gives_the_bits_of_a_packed_one() {
             let tensor = random_tensor(dtype, 83, columns, &mut random);
             let weight = PackedWeight::unpacked(&tensor, kernels.lanes()).unwrap();
             assert_eq!(weight.storage().as_slice(), tensor.storage().as_slice());
-            let ways = [(1, Way::Bytes), (5, Way::Bytes), (70, Way::Bytes), (3, Way::Precise)];
+            let ways = [
+                (1, Way::Bytes),
+                (5, Way::Bytes),
+                (70, Way::Bytes),
+                (3, Way::Precise),
+            ];
             let rounded = [1, 40].map(|tokens| (tokens, Way::Bf16));
             for (tokens, way) in ways.into_iter().chain(rounded) {
                 let input = random_rows(tokens, columns, &mut random);

@@ -5,7 +5,7 @@
 use std::sync::OnceLock;
 
 use dino_llm::{
-    ChatSession, EncodeOptions, Generator, KvType, Message, Model, ModelBuilder, Prompt,
+    ChatSession, EncodeOptions, Generator, Isa, KvType, Message, Model, ModelBuilder, Prompt,
     SamplingParams, default_model,
 };
 use serde::Deserialize;
@@ -246,4 +246,39 @@ fn the_usual_path_has_nearly_the_distributions_of_transformers() {
 #[test]
 fn the_usual_path_chooses_as_llama_cpp_does() {
     assert_top_1(usual(), &golden::<LlamaCpp>("llamacpp_greedy").greedy, 0.25);
+}
+
+/// The sets that take long prompts to bf16.
+fn sets_of_bf16() -> impl Iterator<Item = Isa> {
+    let sets = Isa::under_test().unwrap().into_iter();
+    sets.filter(|isa| [Isa::Bf16, Isa::Amx].contains(isa))
+}
+
+/// Nearer than bytes are, several times.
+#[test]
+fn products_of_bf16_have_nearly_the_distributions_of_transformers() {
+    for isa in sets_of_bf16() {
+        let (mean, largest) = divergences(&load(|builder| builder.isa(isa)));
+        println!("{isa}: mean {mean:e}, largest {largest:e}");
+        assert!(
+            mean <= 4e-4 && largest <= 4e-3,
+            "{isa}: mean {mean:e}, largest {largest:e}"
+        );
+    }
+}
+
+/// Rows that share a pass with many take another path there than with few, unless they shall not.
+#[test]
+fn a_reproducible_prompt_may_be_cut_anywhere() {
+    let sequences = golden::<Transformers>("default_model").logits;
+    let ids: Vec<_> = sequences.iter().flat_map(|s| s.ids.clone()).collect();
+    let ids = &ids[..ids.len().min(100)];
+    assert!(ids.len() > 64, "a prompt of several passes");
+    for isa in sets_of_bf16().chain([Isa::detect()]) {
+        let logits = [ids.len(), 24].map(|chunk| {
+            let model = load(|builder| builder.isa(isa).reproducible(true).prompt_chunk(chunk));
+            Generator::new(&model).logits(ids).unwrap()
+        });
+        assert_eq!(logits[0], logits[1], "{isa}");
+    }
 }

@@ -7,7 +7,8 @@
 # what it writes comes back as standard output and its exit status is this script's. Static and dynamic programs both work
 # (the shared libraries that ldd names travel along). As a cargo runner it tests kernels that this machine cannot execute:
 #
-#   CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=tools/emulate-avx512.sh cargo test --release -p dino-kernels --lib
+#   CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$PWD/tools/emulate-avx512.sh DINO_REQUIRE_ISA=amx \
+#       cargo test --release -p dino-kernels --lib -- tiles_agree
 #
 # Starting takes about ten seconds and the emulator runs tens of millions of instructions a second on one processor, so
 # choose the tests that matter. What it computes is exact; what it takes says nothing about speed.

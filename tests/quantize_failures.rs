@@ -4,11 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dino_core::{DType, Storage, Tensor};
-use dino_llm::quantize::{FileQuantizer, QuantizeError, Report, tensor_facts};
-use dino_llm::{CancelToken, Generator, Model, SamplingParams};
+use dino_llm::quantize::{
+    Calibrator, FileQuantizer, HessianOptions, Hessians, Int8Options, QuantizeError, Report,
+    Scaling, ScalingSource, calibrate_int8, tensor_facts,
+};
+use dino_llm::{CancelToken, Generator, Int8, Model, SamplingParams};
 use dino_models::arch::Registry;
 use dino_models::format::{FormatError, Metadata, ModelFile, Value, Weights};
+use dino_quant::calibration::Calibration;
 use dino_quant::plan::{Plan, Preset, Rules};
+use dino_quant::prune::{Criterion, Pruning, Sparsity};
 use dino_quant::{BlockRequantizer, QuantError};
 
 fn tiny(name: &str) -> PathBuf {
@@ -245,6 +250,159 @@ fn the_file_of_a_folder_holds_its_tokenizer() {
     assert!(contents(folder.path()) == before);
 }
 
+/// A plan that was edited to what a tensor cannot be.
+#[test]
+fn a_plan_with_an_impossible_type_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = open(tiny("gqa.gguf"));
+    let mut plan = q8(&file);
+    plan.set("blk.1.attn_v.weight", DType::Q4_K);
+    let plan = Plan::from_json(&plan.to_json()).unwrap();
+    let quantizer = FileQuantizer::new(&file, &plan);
+    let error = quantizer.write(folder.path().join("o.gguf")).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("blk.1.attn_v.weight"), "{error}");
+    assert!(error.contains("Q4_K") && error.contains("256"), "{error}");
+    assert!(contents(folder.path()).is_empty());
+}
+
+/// What a model is quantized with besides its plan.
+struct Extras {
+    calibration: Calibration,
+    hessians: Hessians,
+    scaling: Scaling,
+    int8: Int8,
+    pruning: Pruning,
+}
+
+impl Extras {
+    fn of(file: &ModelFile, plan: &Plan) -> Self {
+        let text = "The sea was calm and the sky was wide, and nothing moved but the light. ";
+        let text = text.repeat(20);
+        let open = || open(tiny("gqa.gguf"));
+        let mut calibrator = Calibrator::new(Model::builder(), open(), 64).unwrap();
+        let name = Path::new("sea");
+        calibrator.read(name, &text, 2, |_, _| {}).unwrap();
+        let calibration = calibrator.finish();
+        let options = HessianOptions {
+            chunk: 64,
+            chunks: 2,
+            ..HessianOptions::default()
+        };
+        let hessians = Hessians::new(Model::builder(), open(), &text, &calibration, options);
+        let mut hessians = hessians.unwrap();
+        let scaling = Scaling::find(
+            ScalingSource {
+                file,
+                plan,
+                calibration: &calibration,
+                hessians: Some(&mut hessians),
+                feedback: false,
+                pruning: None,
+                cancel: CancelToken::new(),
+            },
+            |_, _| {},
+        );
+        let options = Int8Options {
+            chunk: 64,
+            chunks: 2,
+            ..Int8Options::default()
+        };
+        let open = || Ok::<_, QuantizeError>(open());
+        let int8 = calibrate_int8(&Model::builder(), open, &text, options, |_, _| {});
+        let pruning = Pruning::new(Criterion::Wanda, Sparsity::Fraction(0.5));
+        Self {
+            calibration,
+            hessians,
+            scaling: scaling.unwrap(),
+            int8: int8.unwrap(),
+            pruning: pruning.matching("ffn_down").unwrap(),
+        }
+    }
+
+    fn quantizer<'a>(&'a mut self, file: &'a ModelFile, plan: &'a Plan) -> FileQuantizer<'a> {
+        FileQuantizer::new(file, plan)
+            .calibration(&self.calibration)
+            .prune(&self.pruning)
+            .feedback(&mut self.hessians)
+            .scaling(&self.scaling)
+            .int8(&self.int8)
+            .sparse(true)
+    }
+}
+
+/// With all that can be asked for at once, too: the source is spared, a damaged weight named, and nothing left of what was
+/// given up.
+#[test]
+fn nothing_is_left_whatever_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let (path, output) = (here.join("m.gguf"), here.join("o.gguf"));
+    fs::copy(tiny("gqa.gguf"), &path).unwrap();
+    let file = open(&path);
+    let rules = Rules::new(Preset::from_name("Q4_0").unwrap());
+    let plan = rules.plan(&tensor_facts(&file)).0;
+    let mut extras = Extras::of(&file, &plan);
+    let before = contents(here);
+    let error = extras.quantizer(&file, &plan).write(&path).unwrap_err();
+    assert!(matches!(error, QuantizeError::SameFile { .. }), "{error}");
+    assert!(contents(here) == before);
+
+    let cancel = CancelToken::new();
+    let mut tensors = 0;
+    let quantizer = extras.quantizer(&file, &plan).cancel(cancel.clone());
+    let result = quantizer.on_progress(|_| {
+        tensors += 1;
+        if tensors == 9 {
+            cancel.cancel();
+        }
+    });
+    let result = result.write(&output);
+    assert!(matches!(result, Err(QuantizeError::Cancelled)));
+    assert!(contents(here) == before);
+
+    for name in [
+        "blk.1.ffn_up.weight",
+        "blk.0.attn_norm.weight",
+        "blk.1.ffn_down.weight",
+    ] {
+        let mut weights = Weights::new("damaged");
+        for tensor in file.weights.iter() {
+            let mut values = tensor.to_array().unwrap();
+            if tensor.name() == name {
+                values[[0, 3]] = f32::NAN;
+            }
+            let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+            let storage = Storage::from_vec(bytes);
+            let tensor = Tensor::new(tensor.name(), DType::F32, tensor.shape(), storage);
+            weights.insert(tensor.unwrap()).unwrap();
+        }
+        let mut metadata = Metadata::new("damaged");
+        file.metadata
+            .iter()
+            .for_each(|(key, value)| metadata.insert(key, value.clone()));
+        let path = "damaged".into();
+        let damaged = ModelFile {
+            metadata,
+            weights,
+            path,
+        };
+        let error = extras
+            .quantizer(&damaged, &plan)
+            .write(&output)
+            .unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains(name) && error.contains("row 0, column 3"),
+            "{error}"
+        );
+        assert!(contents(here) == before);
+    }
+    extras.quantizer(&file, &plan).write(&output).unwrap();
+    Model::load(&output).unwrap();
+    assert_eq!(contents(here).len(), 2);
+}
+
 /// Files can grow to eight blocks in the process that does this, as on a disk that is full after them.
 #[cfg(unix)]
 #[test]
@@ -252,10 +410,17 @@ fn a_full_disk_is_told_and_leaves_nothing() {
     const FOLDER: &str = "DINO_TEST_FULL_DISK";
     if let Some(folder) = std::env::var_os(FOLDER) {
         let output = Path::new(&folder).join("out.gguf");
-        let error = write(&open(tiny("gqa.gguf")), &output).unwrap_err();
-        let is_write = matches!(&error, QuantizeError::Format(FormatError::Write { file, source }) if *file == output
-            && source.kind() == std::io::ErrorKind::FileTooLarge);
-        assert!(is_write, "{error}");
+        let file = open(tiny("gqa.gguf"));
+        let plan = q8(&file);
+        let mut extras = Extras::of(&file, &plan);
+        for error in [
+            write(&file, &output).unwrap_err(),
+            extras.quantizer(&file, &plan).write(&output).unwrap_err(),
+        ] {
+            let is_write = matches!(&error, QuantizeError::Format(FormatError::Write { file, source }) if *file == output
+                && source.kind() == std::io::ErrorKind::FileTooLarge);
+            assert!(is_write, "{error}");
+        }
         return;
     }
     let folder = tempfile::tempdir().unwrap();

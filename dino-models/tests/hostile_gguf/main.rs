@@ -4,6 +4,7 @@
 mod bytes;
 mod claims;
 mod mutations;
+mod sparse;
 mod structure;
 
 use dino_core::Storage;

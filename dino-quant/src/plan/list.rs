@@ -2,8 +2,11 @@
 
 use super::TensorFacts;
 use dino_core::DType;
-use serde_json::{Map, Value, json};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, json};
 use std::collections::HashMap;
+use std::fmt;
 
 /// The type of each tensor, in the order of the file.
 ///
@@ -37,6 +40,12 @@ pub enum PlanError {
         tensor: String,
         /// What is said of it.
         found: String,
+    },
+    /// A tensor with two types.
+    #[error("the plan says twice how `{tensor}` is stored")]
+    Twice {
+        /// The tensor.
+        tensor: String,
     },
     /// A regular expression that is none.
     #[error("`{pattern}` is no regular expression: {message}")]
@@ -120,28 +129,51 @@ impl Plan {
     /// # Errors
     /// [`PlanError`], which names the tensor whose type is none.
     pub fn from_json(text: &str) -> Result<Self, PlanError> {
-        let value: Value = serde_json::from_str(text)?;
-        let tensors = value
-            .get("tensors")
-            .and_then(Value::as_object)
-            .ok_or(PlanError::NoTensors)?;
-        let name = value
-            .get("name")
-            .and_then(Value::as_str)
-            .unwrap_or("custom");
-        let mut plan = Self::new(name);
-        for (tensor, dtype) in tensors {
-            let unknown = || PlanError::UnknownType {
-                tensor: tensor.clone(),
-                found: dtype.to_string(),
+        let value: Entries = serde_json::from_str(text)?;
+        let of = |key: &str| value.0.iter().find(|(name, _)| name == key);
+        let tensors = of("tensors").map(|(_, tensors)| tensors.get());
+        let tensors = tensors.and_then(|tensors| serde_json::from_str::<Entries>(tensors).ok());
+        let name = of("name").and_then(|(_, name)| serde_json::from_str(name.get()).ok());
+        let mut plan = Self::new(name.unwrap_or_else(|| "custom".to_owned()));
+        for (tensor, dtype) in tensors.ok_or(PlanError::NoTensors)?.0 {
+            let stated: Option<String> = serde_json::from_str(dtype.get()).ok();
+            let Some(dtype) = stated.as_deref().and_then(DType::from_name) else {
+                let found = dtype.get().to_owned();
+                return Err(PlanError::UnknownType { tensor, found });
             };
-            let dtype = dtype
-                .as_str()
-                .and_then(DType::from_name)
-                .ok_or_else(unknown)?;
-            plan.set(tensor, dtype);
+            if plan.get(&tensor).is_some() {
+                return Err(PlanError::Twice { tensor });
+            }
+            plan.set(&tensor, dtype);
         }
         Ok(plan)
+    }
+}
+
+/// All entries of a JSON object as they are written; of equal names a map would keep the last one alone.
+struct Entries(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+
+        impl<'de> Visitor<'de> for Visit {
+            type Value = Entries;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(Visit)
     }
 }
 
@@ -168,6 +200,11 @@ mod tests {
             ("{\"types\": {}}", "no object `tensors`"),
             ("{\"tensors\": {\"x\": \"Q7\"}}", "`x` as \"Q7\""),
             ("{\"tensors\": {\"x\": 7}}", "`x` as 7"),
+            ("{\"tensors\": [\"x\"]}", "no object `tensors`"),
+            (
+                "{\"tensors\": {\"x\": \"Q4_K\", \"y\": \"F16\", \"x\": \"Q6_K\"}}",
+                "twice how `x` is stored",
+            ),
         ] {
             let error = Plan::from_json(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

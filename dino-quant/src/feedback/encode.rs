@@ -301,6 +301,7 @@ impl<B: Recode<N>, const N: usize> Row<'_, B, N> {
 mod tests {
     use super::*;
     use dino_core::Storage;
+    use dino_core::blocks::Quantized;
     use ndarray::Array2;
 
     fn tensor(values: &Array2<f32>) -> Tensor {
@@ -388,6 +389,61 @@ mod tests {
                 .unwrap()
                 .is_none()
         );
+    }
+
+    /// The codes of the same scales are those of NumPy in f64 (`tools/vectors_feedback.py`).
+    #[test]
+    fn codes_are_those_of_numpy() {
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/vectors/feedback.json")).unwrap();
+        let bytes = |key: &str| -> Vec<u8> {
+            let hex = vectors[key].as_str().unwrap().as_bytes().as_chunks::<2>().0;
+            let byte = |pair: &[u8; 2]| std::str::from_utf8(pair).unwrap().to_owned();
+            hex.iter()
+                .map(|pair| u8::from_str_radix(&byte(pair), 16).unwrap())
+                .collect()
+        };
+        let columns = vectors["columns"].as_u64().unwrap() as usize;
+        let of_rows = |values: Vec<f32>| {
+            let shape = (values.len() / columns, columns);
+            Array2::from_shape_vec(shape, values).unwrap()
+        };
+        let inputs = bytes("inputs")
+            .iter()
+            .map(|&x| f32::from(x as i8))
+            .collect();
+        let inputs: Array2<f32> = of_rows(inputs);
+        let hessian = inputs.t().dot(&inputs);
+        let rows = bytes("rows")
+            .as_chunks()
+            .0
+            .iter()
+            .map(|x| f32::from_le_bytes(*x))
+            .collect();
+        let mut importance = vec![1e-12; columns];
+        for anchor in vectors["anchors"].as_array().unwrap() {
+            importance[anchor.as_u64().unwrap() as usize] = 1.0;
+        }
+        let job = Job {
+            tensor: &tensor(&of_rows(rows)),
+            target: DType::Q4_0,
+            importance: Some(&importance),
+            hessian: hessian.view(),
+        };
+        let natural: Vec<usize> = (0..columns).collect();
+        let mut by_size = natural.clone();
+        by_size.sort_by(|&a, &b| hessian[[b, b]].total_cmp(&hessian[[a, a]]));
+        for (key, method, order) in [
+            ("natural", Method::Feedback, natural),
+            ("act_order", Method::ActOrder, by_size),
+        ] {
+            let factor = Factor::new(hessian.view(), order).unwrap();
+            let stored = job.encode(&factor, method, encode_rows::<Q4_0, 32>);
+            let blocks = cast::blocks::<Q4_0>(stored.as_slice()).unwrap();
+            let found: Vec<i8> = blocks.iter().flat_map(Quantized::codes).collect();
+            let expected: Vec<i8> = bytes(key).iter().map(|&x| x as i8).collect();
+            assert_eq!(found, expected, "{key}");
+        }
     }
 
     #[test]

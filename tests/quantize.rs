@@ -137,6 +137,30 @@ fn a_text_says_what_matters_and_what_a_size_costs() {
         last = of_best;
     }
     assert!(measured.plan_for_bytes(1000, "test").is_err());
+    // A size is kept and nearly used up, in the file as in the plan; a divergence is not exceeded by what is predicted.
+    for bits in [5.0, 6.0, 8.0] {
+        let bytes = (bits * measured.weights() as f64 / 8.0) as u64;
+        let plan = measured.plan_for_bytes(bytes, "bits").unwrap();
+        let report = FileQuantizer::new(&file, &plan).write(folder.path().join("bits.gguf"));
+        let found = report.unwrap().bits_per_weight();
+        assert!(found <= bits && found > bits - 0.5, "{found} of {bits}");
+    }
+    let mut last = u64::MAX;
+    let too_little = measured.plan_for_divergence(1e-6, "nats").unwrap_err();
+    assert!(
+        too_little.to_string().contains("1.00e-6 were asked for"),
+        "{too_little}"
+    );
+    for nats in [2e-3, 1e-2, 1e-1] {
+        let plan = measured.plan_for_divergence(nats, "nats").unwrap();
+        let (predicted, bytes) = (measured.divergence(&plan), plan.bytes(&facts));
+        assert!(
+            predicted <= nats * 1.000_001,
+            "{predicted}, asked for {nats}"
+        );
+        assert!(bytes <= last, "{nats}: {bytes} after {last}");
+        last = bytes;
+    }
     let again = Sensitivity::from_json(&measured.to_json(), &file).unwrap();
     let bytes = facts
         .iter()

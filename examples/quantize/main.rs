@@ -294,7 +294,7 @@ fn automatic(
         sensitivity.plan_for_bytes(bytes, &format!("{bytes} bytes"))?
     } else {
         let nats = arguments.target_kl.unwrap_or_default();
-        sensitivity.plan_for_divergence(nats, &format!("KL divergence of {nats}"))
+        sensitivity.plan_for_divergence(nats, &format!("KL divergence of {nats}"))?
     };
     eprintln!(
         "predicted KL divergence: {:.4}",

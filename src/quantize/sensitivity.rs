@@ -203,8 +203,18 @@ impl Sensitivity {
     }
 
     /// The small plan whose predicted divergence is at most `divergence`, in nats.
-    pub fn plan_for_divergence(&self, divergence: f64, name: &str) -> Plan {
-        self.plan(&allocate_for_cost(&self.choices(), divergence), name)
+    ///
+    /// # Errors
+    /// [`QuantizeError::Plan`] if no types diverge so little.
+    pub fn plan_for_divergence(&self, divergence: f64, name: &str) -> Result<Plan, QuantizeError> {
+        let plan = self.plan(&allocate_for_cost(&self.choices(), divergence), name);
+        let (asked, least) = (divergence, self.divergence(&plan));
+        // Sums of many costs in another order differ in their last digits.
+        if least <= asked * (1.0 + 1e-9) {
+            Ok(plan)
+        } else {
+            Err(PlanError::TooPrecise { asked, least }.into())
+        }
     }
 
     /// What `plan` is predicted to diverge by, in nats.

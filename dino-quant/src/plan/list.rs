@@ -66,6 +66,14 @@ pub enum PlanError {
         /// Bytes of the smallest plan.
         least: u64,
     },
+    /// No plan diverges as little as was asked for.
+    #[error("no types diverge by less than {least:.2e} nats, {asked:.2e} were asked for")]
+    TooPrecise {
+        /// The divergence that was asked for.
+        asked: f64,
+        /// That of the most precise plan.
+        least: f64,
+    },
 }
 
 fn names() -> String {

@@ -4,7 +4,7 @@ kind of target, error feedback, pruned models, ranges of int8 layers, files made
 
     quantize_variants.py base.gguf variants --calibration calibration.txt
     llamacpp_perplexity.py evaluation.txt --ours target/release/examples/perplexity variants/*.gguf
-    compare --base base.gguf --file evaluation.txt --speed 3 --svg plot.svg variants/*.gguf
+    compare --base base.gguf --file evaluation.txt --svg plot.svg variants/*.gguf
 
 Files that are there already are kept. --only takes names, with * and ?. Those made of a folder need a SmolLM2 file, which is
 stored as a folder first. Needs: gguf; for the folder: torch, transformers, tokenizers.

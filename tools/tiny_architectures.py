@@ -123,7 +123,9 @@ def write_seeing(architecture, text, folder):
     """Save a model that also sees with `text` as its text part: as transformers does, but all experts of a layer as one
     tensor, as published folders have them."""
     kind, vision = architecture.seeing
-    config = AutoConfig.for_model(kind, text_config=text.config.to_dict(), vision_config=vision)
+    # The whole says again whether the head is the embedding table.
+    tied = {"tie_word_embeddings": text.config.tie_word_embeddings}
+    config = AutoConfig.for_model(kind, text_config=text.config.to_dict(), vision_config=vision, **tied)
     model = AutoModelForImageTextToText.from_config(config).float().eval()
     model.model.language_model.load_state_dict(text.model.state_dict())
     model.lm_head.load_state_dict(text.lm_head.state_dict())

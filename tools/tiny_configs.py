@@ -101,11 +101,11 @@ def expert_tensors(values, config):
     split = {}
     for name, value in values.items():
         layer = name.split(".")[2] if ".layers." in name else ""
-        if name.endswith(("experts.gate_up_proj", "input_linear.weight")):
+        if name.endswith(("experts.gate_up_proj", "moe.input_linear.weight")):
             half = value.shape[1] // 2
             split[f"blk.{layer}.ffn_gate_exps.weight"] = np.ascontiguousarray(value[:, :half])
             split[f"blk.{layer}.ffn_up_exps.weight"] = np.ascontiguousarray(value[:, half:])
-        elif name.endswith(("experts.down_proj", "output_linear.weight")):
+        elif name.endswith(("experts.down_proj", "moe.output_linear.weight")):
             split[f"blk.{layer}.ffn_down_exps.weight"] = value
         elif name.endswith(("mlp.gate.weight", "router.layer.weight", "block_sparse_moe.router.weight")):
             split[f"blk.{layer}.ffn_gate_inp.weight"] = value
@@ -256,6 +256,13 @@ def gpt_oss_keys(writer, config):
     writer.add_sliding_window(config.sliding_window)
 
 
+def mistral3_keys(writer, config):
+    rotary_keys(writer, config)
+    yarn_keys(writer, config)
+    writer.add_rope_scaling_yarn_log_mul(config.rope_parameters["mscale_all_dim"])
+    writer.add_attn_temperature_scale(config.rope_parameters["llama_4_scaling_beta"])
+
+
 def qwen3_moe_keys(writer, config):
     head_dim_keys(writer, config)
     moe_keys(writer, config)
@@ -381,6 +388,12 @@ ARCHITECTURES = [
                  {"num_local_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 16, "attention_multiplier": 0.2,
                   "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "logits_scaling": 2.5}, granite_moe_keys,
                  permuted_expert_tensors),
+    Architecture("mistral3", "a llama whose queries grow with their positions, and whose context of 16 is stretched by 4",
+                 {"head_dim": 8, "rope_parameters": YARN | {"mscale": 1.0, "mscale_all_dim": 1.0, "beta_fast": 32.0,
+                                                            "beta_slow": 1.0, "llama_4_scaling_beta": 0.4}},
+                 mistral3_keys, permuted, model_type="ministral3", seeing=("mistral3", {
+                     "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "head_dim": 8,
+                     "image_size": 8, "patch_size": 4})),
     Architecture("gpt-oss", "4 experts with biases and limited gates, attention sinks, a window of 8 in every other layer",
                  GPT_OSS, gpt_oss_keys, gpt_oss_tensors, model_type="gpt_oss",
                  transposed=lambda name: ".experts." in name),

@@ -3,7 +3,7 @@
 import gguf
 import numpy as np
 
-from tiny_configs import Architecture, expert_tensors, head_dim_keys, moe_keys
+from tiny_configs import Architecture, expert_tensors, granite_keys, head_dim_keys, moe_keys, permuted_expert_tensors
 
 
 def squeezed(values):
@@ -94,6 +94,39 @@ def mamba2_keys(writer, config):
     writer.add_ssm_group_count(config.n_groups)
 
 
+def granite_hybrid_keys(writer, config):
+    granite_keys(writer, config)
+    writer.add_ssm_conv_kernel(config.mamba_d_conv)
+    writer.add_ssm_inner_size(config.mamba_expand * config.hidden_size)
+    writer.add_ssm_state_size(config.mamba_d_state)
+    writer.add_ssm_time_step_rank(config.mamba_n_heads)
+    writer.add_ssm_group_count(config.mamba_n_groups)
+    writer.add_rope_scaling_finetuned(config.position_embedding_type == "rope")
+    writer.add_expert_shared_feed_forward_length(config.shared_intermediate_size)
+    if config.num_local_experts:
+        writer.add_expert_count(config.num_local_experts)
+        writer.add_expert_used_count(config.num_experts_per_tok)
+
+
+def granite_hybrid_tensors(values, config):
+    """A and D as columns, the norm in groups; the shared expert is the feed-forward part where there are no others."""
+    end = "_shexp" if config.num_local_experts else ""
+    changed = {}
+    for name, value in permuted_expert_tensors(state_tensors(values, config), config).items():
+        layer = name.split(".")[2] if ".layers." in name else ""
+        if name.endswith((".A_log", ".D")):
+            value = value.reshape(-1, 1)
+        elif name.endswith("mamba.norm.weight"):
+            value = value.reshape(config.mamba_n_groups, -1)
+        if name.endswith("shared_mlp.input_linear.weight"):
+            changed[f"blk.{layer}.ffn_gate{end}.weight"], changed[f"blk.{layer}.ffn_up{end}.weight"] = np.split(value, 2)
+        elif name.endswith("shared_mlp.output_linear.weight"):
+            changed[f"blk.{layer}.ffn_down{end}.weight"] = value
+        else:
+            changed[name] = value
+    return changed
+
+
 def lfm2_keys(writer, config):
     writer.add_layer_norm_rms_eps(config.norm_eps)
     writer.add_shortconv_l_cache(config.conv_L_cache)
@@ -150,6 +183,15 @@ NO_ATTENTION = dict.fromkeys(("intermediate_size", "num_attention_heads", "num_k
 VISION = {"depth": 1, "hidden_size": 8, "intermediate_size": 8, "num_heads": 1, "out_hidden_size": 16,
           "num_position_embeddings": 4, "patch_size": 2}
 EXPERTS = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 24}
+GRANITE = {"num_hidden_layers": 3, "layer_types": ["linear_attention", "full_attention", "linear_attention"], "mamba_n_heads": 4,
+           "mamba_d_head": 8, "mamba_n_groups": 2, "mamba_d_state": 4, "mamba_chunk_size": 8, "shared_intermediate_size": 24,
+           "attention_multiplier": 0.2, "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "logits_scaling": 2.5}
+
+
+def kv_heads_of_attention(config):
+    return [config.num_key_value_heads * (kind == "full_attention") for kind in config.layer_types]
+
+
 RECURRENT = [
     Architecture("mamba", "selective scans and nothing else", NO_ATTENTION | {"state_size": 4, "time_step_rank": 3}, mamba_keys,
                  state_tensors, attends=False),
@@ -167,6 +209,14 @@ RECURRENT = [
                   "num_experts_per_tok": 2, "moe_intermediate_size": 16, "num_dense_layers": 1, "routed_scaling_factor": 1.5},
                  lfm2_moe_keys, model_type="lfm2_moe", tensors=lfm2_moe_tensors,
                  kv_heads=lambda config: [config.num_key_value_heads * (kind != "conv") for kind in config.layer_types]),
+    Architecture("granitehybrid", "granite with state spaces in two of three layers, whose attention does not rotate",
+                 GRANITE | {"num_local_experts": 0, "position_embedding_type": "nope"}, granite_hybrid_keys,
+                 granite_hybrid_tensors, model_type="granitemoehybrid", inner=lambda config: config.shared_intermediate_size,
+                 kv_heads=kv_heads_of_attention),
+    Architecture("granitehybrid-moe", "the same with rotation, 6 experts, 2 a token, and a shared one",
+                 GRANITE | {"num_local_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 16,
+                            "position_embedding_type": "rope"}, granite_hybrid_keys, granite_hybrid_tensors,
+                 arch="granitehybrid", model_type="granitemoehybrid", kv_heads=kv_heads_of_attention),
     Architecture("qwen35", "the gated delta rule in three of four layers, gated attention in the fourth", DELTA, qwen35_keys,
                  qwen35_tensors, model_type="qwen3_5_text", seeing=("qwen3_5", VISION), one_added_to_norms=True),
     Architecture("qwen35moe", "the same with 6 experts, 2 a token, and a shared one", DELTA | EXPERTS, qwen35_moe_keys,

@@ -52,20 +52,8 @@ impl Architecture for GraniteMoe {
     fn hugging_face(&self) -> Vec<HuggingFace> {
         let granite_moe = family(&["granitemoe"], &["GraniteMoeForCausalLM"])
             .key("num_local_experts", "expert_count")
-            .key("num_experts_per_tok", "expert_used_count")
-            .tensor(
-                "model.layers.{}.block_sparse_moe.router.layer",
-                "blk.{}.ffn_gate_inp",
-            )
-            .split(
-                "model.layers.{}.block_sparse_moe.input_linear",
-                &["blk.{}.ffn_gate_exps", "blk.{}.ffn_up_exps"],
-            )
-            .tensor(
-                "model.layers.{}.block_sparse_moe.output_linear",
-                "blk.{}.ffn_down_exps",
-            );
-        vec![granite_moe]
+            .key("num_experts_per_tok", "expert_used_count");
+        vec![with_experts(granite_moe)]
     }
 
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
@@ -76,8 +64,25 @@ impl Architecture for GraniteMoe {
     }
 }
 
-/// Folders of both.
-fn family(model_types: &[&'static str], classes: &[&'static str]) -> HuggingFace {
+/// The experts of a layer as GGUF has them.
+pub(super) fn with_experts(model: HuggingFace) -> HuggingFace {
+    model
+        .tensor(
+            "model.layers.{}.block_sparse_moe.router.layer",
+            "blk.{}.ffn_gate_inp",
+        )
+        .split(
+            "model.layers.{}.block_sparse_moe.input_linear",
+            &["blk.{}.ffn_gate_exps", "blk.{}.ffn_up_exps"],
+        )
+        .tensor(
+            "model.layers.{}.block_sparse_moe.output_linear",
+            "blk.{}.ffn_down_exps",
+        )
+}
+
+/// Folders of all.
+pub(super) fn family(model_types: &[&'static str], classes: &[&'static str]) -> HuggingFace {
     HuggingFace::decoder(model_types, classes)
         .key("attention_multiplier", "attention.scale")
         .key("embedding_multiplier", "embedding_scale")

@@ -61,11 +61,8 @@ impl Architecture for Mamba2 {
             .inert("time_step_rank")
             .then(heads)
             .tensor("backbone.layers.{}.mixer.dt_bias", "blk.{}.ssm_dt.bias")
-            .tensor("backbone.layers.{}.mixer.norm", "blk.{}.ssm_norm")
-            .change("ssm_a", Change::Reshape(column))
-            .change("ssm_d", Change::Reshape(column))
-            .change("ssm_norm.weight", Change::Reshape(groups));
-        vec![mamba2]
+            .tensor("backbone.layers.{}.mixer.norm", "blk.{}.ssm_norm");
+        vec![in_groups(mamba2)]
     }
 
     fn spec(&self, metadata: &Metadata) -> Result<Spec, ModelError> {
@@ -177,6 +174,12 @@ fn heads(translation: &mut Translation<'_>) -> Result<(), ModelError> {
         let expected = format!("{inner} features over num_heads {heads}");
         return Err(translation.impossible("head_dim", &size.to_string(), &expected));
     }
+    unlimited_steps(translation)
+}
+
+/// Steps must be as they come.
+pub(super) fn unlimited_steps(translation: &Translation<'_>) -> Result<(), ModelError> {
+    let config = translation.config;
     for (key, none) in [
         ("time_step_limit.0", 0.0),
         ("time_step_limit.1", f64::INFINITY),
@@ -187,6 +190,14 @@ fn heads(translation: &mut Translation<'_>) -> Result<(), ModelError> {
         }
     }
     Ok(())
+}
+
+/// A, D and the norm of Mamba-2 as GGUF has them.
+pub(super) fn in_groups(model: HuggingFace) -> HuggingFace {
+    model
+        .change("ssm_a", Change::Reshape(column))
+        .change("ssm_d", Change::Reshape(column))
+        .change("ssm_norm.weight", Change::Reshape(groups))
 }
 
 /// A vector as a matrix of one column.

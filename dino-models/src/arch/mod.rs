@@ -16,11 +16,13 @@ mod gpt2;
 mod gpt_neox;
 mod gpt_oss;
 mod granite;
+mod granite_hybrid;
 mod hugging_face;
 mod lfm2;
 mod llama;
 mod loader;
 mod mamba;
+mod mistral3;
 mod nemotron;
 mod olmo2;
 mod olmoe;
@@ -53,6 +55,7 @@ pub use gpt_neox::GptNeoX;
 pub use gpt_oss::GptOss;
 pub use gpt2::Gpt2;
 pub use granite::{Granite, GraniteMoe};
+pub use granite_hybrid::GraniteHybrid;
 pub(crate) use hugging_face::LinearRows;
 pub use hugging_face::{
     Change, FolderConfig, HuggingFace, RowOrder, Translation, Windows, interleave_keys,
@@ -62,11 +65,13 @@ pub use lfm2::{Lfm2, Lfm2Moe};
 pub use llama::Llama;
 pub use loader::{Linear, LoadProgress, Loader, LoaderOptions, Watch};
 pub use mamba::{Mamba, Mamba2};
+pub use mistral3::Mistral3;
 pub use nemotron::Nemotron;
 pub use olmo2::Olmo2;
 pub use olmoe::Olmoe;
 pub use parts::{
-    Bias, Biases, FeedForward, Matrices, Mixer, Norm, Norms, QkNorm, Window, WindowLayers,
+    Bias, Biases, FeedForward, Matrices, Mixer, Norm, Norms, QkNorm, QueryGrowth, Window,
+    WindowLayers,
 };
 pub use phi2::Phi2;
 pub use phi3::Phi3;

@@ -116,6 +116,22 @@ impl QkNorm {
     }
 }
 
+/// How queries grow with their positions: by `1 + rate · ln(1 + ⌊position / every⌋)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QueryGrowth {
+    /// How fast.
+    pub rate: f32,
+    /// Positions from one step to the next; a positive number.
+    pub every: usize,
+}
+
+impl QueryGrowth {
+    /// What the query at `position` is multiplied by.
+    pub(crate) fn at(self, position: usize) -> f32 {
+        1.0 + self.rate * ((position / self.every) as f32).ln_1p()
+    }
+}
+
 /// How a file stores the matrices that read the same rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -51,6 +51,8 @@ impl Default for Registry {
                 Arc::new(arch::Qwen35Moe),
                 Arc::new(arch::SeedOss),
                 Arc::new(arch::GptOss),
+                Arc::new(arch::Mistral3),
+                Arc::new(arch::GraniteHybrid),
                 Arc::new(arch::SmolLm3),
                 Arc::new(arch::StableLm),
                 Arc::new(arch::StarCoder),

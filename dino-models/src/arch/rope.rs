@@ -101,6 +101,8 @@ impl RopeSpec {
         let (attention, yarn) = (number("attn_factor")?, number("yarn_attn_factor")?);
         let scaling = RopeScaling::read(metadata)?;
         let scales = number("yarn_mscale")?.zip(number("yarn_mscale_all_dim")?);
+        // Files say it by one number, where the other is 1.
+        let scales = scales.or(number("yarn_log_multiplier")?.map(|all| (1.0, all)));
         let scaled = scales.and_then(|(one, all)| scaling.yarn_magnitude(one, all));
         Ok(Self {
             dim,

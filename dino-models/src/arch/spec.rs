@@ -2,7 +2,7 @@
 
 use super::{
     Activation, Bias, Biases, Experts, FeedForward, Matrices, Mixer, Norm, Norms, QkNorm,
-    RopePairing, RopeScaling, RopeSpec, Window,
+    QueryGrowth, RopePairing, RopeScaling, RopeSpec, Window,
 };
 use crate::ModelError;
 use crate::format::Metadata;
@@ -52,6 +52,8 @@ pub struct Spec {
     pub attention_gate: bool,
     /// Whether each head has a score that takes its part of the softmax and brings nothing (gpt-oss, arXiv:2508.10925).
     pub attention_sinks: bool,
+    /// How queries grow with their positions.
+    pub query_growth: Option<QueryGrowth>,
     /// What scores are multiplied by.
     pub attention_scale: f32,
     /// `cap * tanh(score / cap)` for scores.
@@ -165,6 +167,7 @@ impl Spec {
             window_rope: None,
             attention_gate: false,
             attention_sinks: false,
+            query_growth: None,
             attention_scale: 1.0,
             attention_softcap: None,
             embedding_scale: None,

@@ -5,7 +5,7 @@ use super::forward::Pass;
 use super::linear::Job;
 use super::norm::{Before, Norm};
 use crate::ModelError;
-use crate::arch::{Linear, Loader, Matrices, QkNorm, Spec};
+use crate::arch::{Linear, Loader, Matrices, QkNorm, QueryGrowth, Spec};
 use dino_kernels::ops::{self, AttentionSpan};
 
 /// The weights of one layer's attention.
@@ -130,6 +130,9 @@ impl Pass<'_> {
         model
             .rotation
             .apply(self.context.compute, layer_spec, angles, rows);
+        if let Some(growth) = model.spec.query_growth {
+            self.grow_queries(growth)?;
+        }
         self.append(layer.cached)?;
         self.gather(layer, layer_spec.window)?;
         if layer.gate.is_some() {
@@ -167,6 +170,22 @@ impl Pass<'_> {
             query.apply(context.compute, queries.view_mut());
             key.apply(context.compute, keys.view_mut());
         }
+    }
+
+    /// Multiplies the new tokens' queries by what their positions ask for.
+    fn grow_queries(&mut self, growth: QueryGrowth) -> Result<(), ModelError> {
+        let mut queries = self.buffers.queries.view_mut();
+        for span in self.context.batch.spans() {
+            let start = self.cache.len(span.sequence)?;
+            for (position, row) in (start..).zip(span.rows.clone()) {
+                let factor = growth.at(position);
+                // The first positions, of which most texts have no others, stay as they are.
+                if factor != 1.0 {
+                    queries.row_mut(row).mapv_inplace(|x| x * factor);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Stores the new tokens' keys and values.

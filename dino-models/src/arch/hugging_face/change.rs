@@ -1,7 +1,7 @@
 //! How the values of a tensor change on the way from a folder to the model.
 
 use crate::ModelError;
-use crate::format::{Metadata, Step};
+use crate::format::{Metadata, Step, Value};
 use std::fmt;
 
 /// The order of a tensor's rows: given the model's metadata and how many rows there are, which of them becomes the
@@ -70,9 +70,16 @@ pub fn interleave_queries(metadata: &Metadata, rows: usize) -> Result<Vec<usize>
 /// # Errors
 /// If the metadata has no number of heads.
 pub fn interleave_keys(metadata: &Metadata, rows: usize) -> Result<Vec<usize>, ModelError> {
+    const KEY: &str = "attention.head_count_kv";
     let scoped = metadata.scoped()?;
-    let heads = match scoped.maybe("attention.head_count_kv")? {
-        Some(heads) => heads,
+    let heads = match scoped.value(KEY) {
+        // One for each layer, of which those without attention have none.
+        Some(Value::Array(_)) => scoped
+            .get::<Vec<usize>>(KEY)?
+            .into_iter()
+            .max()
+            .unwrap_or(0),
+        Some(_) => scoped.get(KEY)?,
         None => scoped.get("attention.head_count")?,
     };
     Ok(interleave(heads, rows))

@@ -1,6 +1,8 @@
 //! The description itself, put together call by call.
 
-use super::{Change, Translation, Windows, interleave_keys, interleave_queries, rope, windows};
+use super::{
+    Change, FolderConfig, Translation, Windows, interleave_keys, interleave_queries, rope, windows,
+};
 use crate::ModelError;
 use crate::format::Value;
 use indexmap::IndexMap;
@@ -33,6 +35,7 @@ pub struct HuggingFace {
     pub(super) defaults: Vec<(&'static str, Value)>,
     pub(super) keys: IndexMap<&'static str, Key>,
     pub(super) hooks: Vec<Hook>,
+    pub(super) variants: Vec<Variant>,
     pub(super) windows: Windows,
     /// The base of rotation, and the rotated part of a head, where the configuration does not say.
     pub(super) rotation: (f64, Option<f64>),
@@ -71,6 +74,12 @@ pub(super) struct Target {
     pub(super) place: usize,
 }
 
+/// Whether a configuration is of some kind, and what is said of it then.
+pub(super) type Variant = (
+    fn(&FolderConfig<'_>) -> Result<bool, ModelError>,
+    fn(HuggingFace) -> HuggingFace,
+);
+
 /// What cannot be said key by key.
 pub(super) type Hook = fn(&mut Translation<'_>) -> Result<(), ModelError>;
 
@@ -86,6 +95,7 @@ impl HuggingFace {
             defaults: Vec::new(),
             keys: IndexMap::new(),
             hooks: Vec::new(),
+            variants: Vec::new(),
             windows: Windows::None,
             rotation: (10_000.0, None),
             recurrent: &[],
@@ -285,6 +295,18 @@ impl HuggingFace {
     #[must_use]
     pub fn then(mut self, hook: fn(&mut Translation<'_>) -> Result<(), ModelError>) -> Self {
         self.hooks.push(hook);
+        self
+    }
+
+    /// Says more of folders whose configuration `holds`, before anything of them is read: names of tensors that depend on
+    /// a key, for instance.
+    #[must_use]
+    pub fn when(
+        mut self,
+        holds: fn(&FolderConfig<'_>) -> Result<bool, ModelError>,
+        change: fn(Self) -> Self,
+    ) -> Self {
+        self.variants.push((holds, change));
         self
     }
 

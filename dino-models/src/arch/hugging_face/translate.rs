@@ -199,6 +199,8 @@ pub(in crate::arch) fn translate(
     let name = description.architecture.unwrap_or(name);
     metadata.insert_from("model_type", "general.architecture", name);
     set_defaults(&mut folder.config, description);
+    let described = described(folder, description)?;
+    let description = &described;
     let mut translation = Translation {
         config: FolderConfig {
             metadata: &folder.config,
@@ -237,6 +239,21 @@ pub(in crate::arch) fn translate(
         weights,
         path: folder.path.clone(),
     })
+}
+
+/// The description with what it says of configurations such as this one.
+fn described(folder: &Folder, description: &HuggingFace) -> Result<HuggingFace, ModelError> {
+    let config = FolderConfig {
+        metadata: &folder.config,
+        nested: description.nested,
+    };
+    let mut described = description.clone();
+    for (holds, change) in &description.variants {
+        if holds(&config)? {
+            described = change(described);
+        }
+    }
+    Ok(described)
 }
 
 /// Puts what `transformers` takes for missing keys into the configuration.

@@ -78,7 +78,7 @@ fn listed(translation: &Translation<'_>, layers: usize) -> Result<Option<Vec<boo
     let recurrent = translation.description.recurrent;
     let windowed = |kind: &[u8]| match kind {
         _ if recurrent.iter().any(|known| known.as_bytes() == kind) => Ok(false),
-        b"full_attention" => Ok(false),
+        b"full_attention" | b"attention" => Ok(false),
         b"sliding_attention" => Ok(true),
         _ => Err(translation.unsupported(TYPES, &String::from_utf8_lossy(kind))),
     };

@@ -9,7 +9,7 @@ pub(crate) const TABLE: AttentionKernels = AttentionKernels {
     values,
     widen_keys,
     widen_values,
-    multiplies_bf16: false,
+    pairs: None,
 };
 
 /// `[rows, dim] · [dim, PAGE] -> [rows, PAGE]`.

@@ -1,6 +1,6 @@
 //! The kernels of attention over one tile of the cache.
 
-use super::Kernels;
+use super::{Kernels, PairKernels};
 use crate::kv::{PAGE, Plane};
 
 /// Kernels of attention for one instruction set.
@@ -11,8 +11,8 @@ pub(crate) struct AttentionKernels {
     pub(crate) values: unsafe fn(&[f32], Plane<'_>, usize, &mut [f32], Ahead<'_>),
     pub(crate) widen_keys: unsafe fn(Plane<'_>, &mut [f32]),
     pub(crate) widen_values: unsafe fn(Plane<'_>, &mut [f32]),
-    /// Whether products with bf16 planes round the left side to bf16 too: then widening would change the result.
-    pub(crate) multiplies_bf16: bool,
+    /// Where products with bf16 planes are products of pairs, which round the left side to bf16 too.
+    pub(crate) pairs: Option<PairKernels>,
 }
 
 /// Memory that the next product will read, which a kernel may fetch while it computes.
@@ -101,9 +101,9 @@ impl Kernels {
         unsafe { (self.attention.values)(weights, values, count, output, ahead) }
     }
 
-    /// Whether products with bf16 planes are products of pairs of bf16.
-    pub(crate) fn multiplies_bf16(&self) -> bool {
-        self.attention.multiplies_bf16
+    /// The kernels for planes of bf16, where pairs of bf16 are multiplied.
+    pub(crate) fn pairs(&self) -> Option<&PairKernels> {
+        self.attention.pairs.as_ref()
     }
 
     /// The elements of `keys`, `[dim, PAGE]`.

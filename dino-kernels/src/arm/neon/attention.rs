@@ -21,7 +21,7 @@ pub(crate) const TABLE: AttentionKernels = AttentionKernels {
     values,
     widen_keys,
     widen_values,
-    multiplies_bf16: false,
+    pairs: None,
 };
 
 /// `$body` with `$tile` as the [`Tile`] of a plane that has `$columns` columns and scales that run as `$scaling` says.

@@ -8,6 +8,7 @@
 //! runs are tasks of their own, so that all threads share one head's work; the sums are joined in the same order either
 //! way, and a token gets the same bits alone and in the middle of a prompt.
 
+mod lanes;
 mod tile;
 
 use crate::kv::{KvPage, KvTileMut, KvTypes, PAGE, rotate};
@@ -240,7 +241,7 @@ impl<'a> Plans<'a> {
         let tiles = self.spans.iter().filter(|span| !span.rows.is_empty());
         let first = tiles.map(|span| self.tile(span, 0, 0));
         if let Some(largest) = first.max_by_key(Tile::rows) {
-            worker.reserve(largest.rows(), &largest.layout());
+            worker.reserve(&largest);
         }
     }
 

@@ -251,7 +251,7 @@ fn run(case: &Case, types: KvTypes, compute: &Compute) -> (Array2<f32>, Array2<f
         .collect();
     let total = spans.iter().map(|span| span.1).sum();
     let mut queries = random_rows(total, heads * head_dim, &mut random);
-    if compute.kernels.multiplies_bf16() && types.keys == KvType::Bf16 {
+    if compute.kernels.pairs().is_some() && types.keys == KvType::Bf16 {
         // Scaled queries are rounded to bf16: these are already.
         queries.mapv_inplace(|x| half::bf16::from_f32(x * scale).to_f32() / scale);
     }
@@ -305,7 +305,7 @@ fn every_set_and_type_gives_the_formula() {
                 for (found, expected) in found.iter().zip(&expected) {
                     // Values are at most 2; a score of some dozen rounded sums moves a weight by 1e-5. Where weights
                     // are rounded to bf16, each moves its part of the sum by 2^-9.
-                    let rounded = kernels.multiplies_bf16() && types.values == KvType::Bf16;
+                    let rounded = kernels.pairs().is_some() && types.values == KvType::Bf16;
                     let tolerance = if rounded { 2.0 / 512.0 } else { 5e-5 };
                     let error = (f64::from(*found) - expected).abs();
                     let set = kernels.isa();

@@ -2,9 +2,10 @@
 
 use super::{Attention, AttentionSpan};
 use crate::Kernels;
-use crate::kv::{KvLayout, PAGE, Plane, rotate};
+use crate::kv::{KvLayout, KvType, PAGE, Plane, rotate};
 use crate::output::Output;
-use crate::table::{Ahead, Softness};
+use super::lanes::Lanes;
+use crate::table::{Ahead, LaneKernels, Softness};
 use std::ops::Range;
 
 /// Rows of a tile, unless a group has more heads; a multiple of what kernels take at once.
@@ -13,6 +14,8 @@ const ROWS: usize = 48;
 const RUN: usize = 8;
 /// Rows from which on it pays to widen a page once for all of them.
 const ROWS_TO_WIDEN: usize = 8;
+/// Rows from which on they lie along the registers, where there are kernels for it.
+const ROWS_FOR_LANES: usize = 12;
 
 /// What all tiles of one call share.
 pub(super) struct Job<'a> {
@@ -24,7 +27,7 @@ pub(super) struct Job<'a> {
 
 impl Job<'_> {
     /// Query heads that share a key/value head.
-    fn group(&self) -> usize {
+    pub(super) fn group(&self) -> usize {
         self.attention.heads / self.attention.kv_heads
     }
 
@@ -51,9 +54,9 @@ pub(super) struct Tile<'a> {
 /// Softmax states and sums of a tile's rows, over some of the pages.
 #[derive(Debug, Default)]
 pub(super) struct Part {
-    states: Vec<Softness>,
+    pub(super) states: Vec<Softness>,
     /// `[rows, value_dim]`.
-    sums: Vec<f32>,
+    pub(super) sums: Vec<f32>,
 }
 
 /// Buffers of one worker, kept between calls.
@@ -70,11 +73,16 @@ pub(super) struct Worker {
     /// A page, widened.
     keys: Vec<f32>,
     values: Vec<f32>,
+    lanes: Lanes,
 }
 
 impl Worker {
-    /// Makes room for tiles of up to `rows` rows, so that no task has to.
-    pub(super) fn reserve(&mut self, rows: usize, layout: &KvLayout) {
+    /// Makes room for a tile and smaller ones, so that no task has to.
+    pub(super) fn reserve(&mut self, tile: &Tile<'_>) {
+        let (rows, layout) = (tile.rows(), tile.layout());
+        if tile.lane_kernels().is_some() {
+            self.lanes.resize(rows, &layout);
+        }
         let (key_dim, value_dim) = (layout.key_dim(), layout.value_dim());
         let wide = if rows < ROWS_TO_WIDEN { 0 } else { PAGE };
         let sizes = [
@@ -108,7 +116,7 @@ impl Tile<'_> {
         self.layout().value_dim()
     }
 
-    fn pages(&self) -> Range<usize> {
+    pub(super) fn pages(&self) -> Range<usize> {
         let first = self.job.first_page(self.span.start + self.tokens.start);
         first..(self.span.start + self.tokens.end).div_ceil(PAGE)
     }
@@ -123,9 +131,20 @@ impl Tile<'_> {
     pub(super) fn attend(&self, worker: &mut Worker) {
         self.load_queries(worker);
         worker.total.reset(self.rows(), self.dim());
-        for run in self.runs() {
-            self.visit_run(worker, run);
-            worker.total.merge(&worker.run);
+        if let Some(kernels) = self.lane_kernels() {
+            let Worker {
+                lanes,
+                queries,
+                total,
+                ..
+            } = worker;
+            lanes.attend(self, kernels, queries, self.runs());
+            lanes.turn_back(kernels, total);
+        } else {
+            for run in self.runs() {
+                self.visit_run(worker, run);
+                worker.total.merge(&worker.run);
+            }
         }
         self.store(&mut worker.total);
     }
@@ -133,7 +152,19 @@ impl Tile<'_> {
     /// Attends to one run and leaves the result in `partial`.
     pub(super) fn attend_run(&self, worker: &mut Worker, run: usize, partial: &mut [f32]) {
         self.load_queries(worker);
-        self.visit_run(worker, run);
+        if let Some(kernels) = self.lane_kernels() {
+            let Worker {
+                lanes,
+                queries,
+                run: part,
+                ..
+            } = worker;
+            part.reset(self.rows(), self.dim());
+            lanes.attend(self, kernels, queries, run..run + 1);
+            lanes.turn_back(kernels, part);
+        } else {
+            self.visit_run(worker, run);
+        }
         worker.run.save(partial);
     }
 
@@ -176,10 +207,14 @@ impl Tile<'_> {
     fn visit_run(&self, worker: &mut Worker, run: usize) {
         worker.run.reset(self.rows(), self.dim());
         worker.scores.resize(self.rows() * PAGE, 0.0);
-        let pages = self.pages();
-        for page in pages.start.max(run * RUN)..pages.end.min((run + 1) * RUN) {
+        for page in self.pages_of(run) {
             self.visit_page(worker, page);
         }
+    }
+
+    pub(super) fn pages_of(&self, run: usize) -> Range<usize> {
+        let pages = self.pages();
+        pages.start.max(run * RUN)..pages.end.min((run + 1) * RUN)
     }
 
     fn visit_page(&self, worker: &mut Worker, page: usize) {
@@ -211,15 +246,26 @@ impl Tile<'_> {
         } else {
             values
         };
-        let count = (self.span.start + self.tokens.end - page * PAGE).min(PAGE);
-        let sums = &mut worker.run.sums;
+        let (count, sums) = (self.count(page), &mut worker.run.sums);
         kernels.values(&worker.scores, values, count, sums, next);
+    }
+
+    /// How many slots of `page` the tile's last token sees, those before a window among them.
+    pub(super) fn count(&self, page: usize) -> usize {
+        (self.span.start + self.tokens.end - page * PAGE).min(PAGE)
+    }
+
+    /// The kernels for many rows, if there are many, and the pages are of a type that has such.
+    fn lane_kernels(&self) -> Option<&'static LaneKernels> {
+        let types = self.layout().types;
+        let pairs = self.job.kernels.pairs().map(|pairs| &pairs.lanes);
+        pairs.filter(|_| types == KvType::Bf16.into() && self.rows() >= ROWS_FOR_LANES)
     }
 
     fn pays_to_widen(&self, plane: Plane<'_>) -> bool {
         match plane {
             Plane::F32(_) => false,
-            Plane::Bf16(_) if self.job.kernels.multiplies_bf16() => false,
+            Plane::Bf16(_) if self.job.kernels.pairs().is_some() => false,
             _ => self.rows() >= ROWS_TO_WIDEN,
         }
     }
@@ -232,8 +278,14 @@ impl Tile<'_> {
         let group = self.job.group();
         let dim = self.dim();
         let states = &mut worker.run.states;
+        let rounded = self.layout().types.values == KvType::Bf16;
+        let pairs = kernels.pairs().filter(|_| rounded);
+        let soften = |scores: &mut [f32], states: &mut [Softness]| match pairs {
+            Some(pairs) => pairs.soften(scores, states),
+            None => kernels.soften(scores, states),
+        };
         if attention.softcap.is_none() && self.all_see(page) {
-            kernels.soften(&mut worker.scores, states);
+            soften(&mut worker.scores, states);
         } else {
             let rows = worker.scores.chunks_exact_mut(PAGE).zip(&mut *states);
             for (row, (scores, state)) in rows.enumerate() {
@@ -248,7 +300,7 @@ impl Tile<'_> {
                 }
                 scores[..seen.start].fill(f32::NEG_INFINITY);
                 scores[seen.end..].fill(f32::NEG_INFINITY);
-                kernels.soften(scores, std::slice::from_mut(state));
+                soften(scores, std::slice::from_mut(state));
             }
         }
         for (state, sums) in states.iter().zip(worker.run.sums.chunks_exact_mut(dim)) {
@@ -259,13 +311,13 @@ impl Tile<'_> {
     }
 
     /// Whether all tokens see the whole of `page`: the first one reaches its end, and the last one its start.
-    fn all_see(&self, page: usize) -> bool {
+    pub(super) fn all_see(&self, page: usize) -> bool {
         let last = self.tokens.len() - 1;
         self.seen(0, page).end == PAGE && self.seen(last, page) == (0..PAGE)
     }
 
     /// Which slots of `page` the tile's token `token` sees.
-    fn seen(&self, token: usize, page: usize) -> Range<usize> {
+    pub(super) fn seen(&self, token: usize, page: usize) -> Range<usize> {
         let (position, page) = (self.span.start + self.tokens.start + token, page * PAGE);
         let end = (position + 1).saturating_sub(page).min(PAGE);
         let window = self.job.attention.window;

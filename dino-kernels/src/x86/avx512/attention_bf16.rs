@@ -1,18 +1,25 @@
 //! Attention over planes of bf16 where the processor multiplies pairs of bf16 (AVX-512 BF16).
 //!
 //! One instruction multiplies and adds twice as much as one on f32, and nothing is widened. The left side, queries or
-//! weights, is rounded to bf16 for it. The order of a sum is the same for any number of rows, here too.
+//! weights, is rounded to bf16 for it. The order of a sum is the same for any number of rows, here and where they lie
+//! [along the registers](super::attention_lanes).
 
 use super::attention as wide;
+use super::attention_lanes::{self, weight};
+use super::math::exp;
+use super::pairs::{Fresh, Onto, Product, multiply, round};
 use crate::kv::{PAGE, Plane};
-use crate::table::{Ahead, AttentionKernels};
+use crate::table::{Ahead, AttentionKernels, PairKernels, Softness};
 use half::bf16;
 use std::arch::x86_64::*;
 
 pub(crate) const TABLE: AttentionKernels = AttentionKernels {
     scores,
     values,
-    multiplies_bf16: true,
+    pairs: Some(PairKernels {
+        soften,
+        lanes: attention_lanes::KERNELS,
+    }),
     ..wide::TABLE
 };
 
@@ -25,14 +32,12 @@ fn scores(queries: &[f32], keys: Plane<'_>, scores: &mut [f32], ahead: Ahead<'_>
         return wide::scores(queries, keys, scores, ahead);
     };
     let dim = keys.dim();
-    let shape = Shape {
-        left: queries,
+    let left = Left {
+        rows: queries,
         stride: dim,
         count: dim,
-        plane,
-        width: PAGE,
     };
-    multiply::<false>(&shape, scores, ahead);
+    left.multiply(plane, PAGE, true, scores, ahead);
 }
 
 /// See [`crate::scalar::attention::values`].
@@ -43,180 +48,144 @@ fn values(weights: &[f32], values: Plane<'_>, count: usize, output: &mut [f32], 
     let Plane::Bf16(plane) = values else {
         return wide::values(weights, values, count, output, ahead);
     };
-    let shape = Shape {
-        left: weights,
+    let left = Left {
+        rows: weights,
         stride: PAGE,
         count,
-        plane,
-        width: values.dim(),
     };
-    multiply::<true>(&shape, output, ahead);
+    left.multiply(plane, values.dim(), false, output, ahead);
 }
 
-/// Elements of the left side that are rounded at once, for each row.
-const PART: usize = 64;
-
-/// A product of `[rows, count]` with the pairs of rows of a plane, `[count / 2][width][2]`.
-struct Shape<'a> {
-    /// Rows of `stride`, of which the first `count` elements are taken.
-    left: &'a [f32],
-    stride: usize,
-    count: usize,
-    plane: &'a [bf16],
-    width: usize,
-}
-
-/// `output = left · plane`, or `+=` if `ADD`, with `output` `[rows, width]`.
+/// See [`PairKernels::soften`].
 #[target_feature(
     enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c,bmi1,bmi2"
 )]
-fn multiply<const ADD: bool>(shape: &Shape<'_>, output: &mut [f32], ahead: Ahead<'_>) {
-    let rows = output.len() / shape.width;
-    assert!(
-        shape.count <= shape.stride && shape.left.len() >= rows * shape.stride,
-        "rows of the left side"
-    );
-    assert!(
-        shape.plane.len() >= shape.count.next_multiple_of(2) * shape.width,
-        "rows of the plane"
-    );
-    let mut row = 0;
-    while row < rows {
-        let left = &shape.left[row * shape.stride..];
-        let output = &mut output[row * shape.width..];
-        let ahead = if row == 0 { ahead } else { &[] };
-        row += match rows - row {
-            1 => multiply_rows::<ADD, 1>(shape, left, output, ahead),
-            2 => multiply_rows::<ADD, 2>(shape, left, output, ahead),
-            3 => multiply_rows::<ADD, 3>(shape, left, output, ahead),
-            4 | 5 => multiply_rows::<ADD, 4>(shape, left, output, ahead),
-            _ => multiply_rows::<ADD, 6>(shape, left, output, ahead),
-        };
-    }
-}
-
-/// `R` rows of [`multiply`]; returns `R`.
-#[target_feature(
-    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c,bmi1,bmi2"
-)]
-fn multiply_rows<const ADD: bool, const R: usize>(
-    shape: &Shape<'_>,
-    left: &[f32],
-    output: &mut [f32],
-    ahead: Ahead<'_>,
-) -> usize {
-    assert!(output.len() >= R * shape.width, "rows of the output");
-    for first in (0..shape.count).step_by(PART) {
-        let count = PART.min(shape.count - first);
-        let rounded = round::<R>(left, shape.stride, first, count);
-        let part = Part {
-            plane: &shape.plane[first * shape.width..],
-            width: shape.width,
-            pairs: count.div_ceil(2),
-            // Only the first part of scores overwrites.
-            add: ADD || first > 0,
-            ahead: if first == 0 { ahead } else { &[] },
-        };
-        let mut column = 0;
-        while column < shape.width {
-            // SAFETY: AVX-512 BF16 is enabled; columns up to `width`, rows up to `R` and pairs up to half of `count` lie
-            // inside by the assertions above.
-            unsafe {
-                column += match shape.width - column {
-                    64.. => multiply_columns::<R, 4>(&part, &rounded, column, output),
-                    32.. => multiply_columns::<R, 2>(&part, &rounded, column, output),
-                    _ => multiply_columns::<R, 1>(&part, &rounded, column, output),
-                };
+fn soften(scores: &mut [f32], states: &mut [Softness]) {
+    let (rows, _) = scores.as_chunks_mut::<PAGE>();
+    // SAFETY: a chunk holds a register.
+    let load = |chunk: &[f32; 16]| unsafe { _mm512_loadu_ps(chunk.as_ptr()) };
+    for (row, state) in rows.iter_mut().zip(states) {
+        let (chunks, _) = row.as_chunks_mut::<16>();
+        let held = _mm512_set1_ps(state.max);
+        let max = chunks.iter().map(load).fold(held, |max, scores| _mm512_max_ps(max, scores));
+        let max = _mm512_reduce_max_ps(max);
+        let lowered = |chunk: &[f32; 16]| _mm512_sub_ps(load(chunk), _mm512_set1_ps(max));
+        let mut sum = _mm256_setzero_ps();
+        let (pairs, _) = chunks.as_chunks_mut::<2>();
+        for [low, high] in pairs {
+            let weights = [weight(lowered(low)), weight(lowered(high))];
+            sum = add_pairs(sum, round(weights[0], weights[1]));
+            for (chunk, weights) in [low, high].into_iter().zip(weights) {
+                // SAFETY: a chunk holds a register.
+                unsafe { _mm512_storeu_ps(chunk.as_mut_ptr(), weights) };
             }
         }
+        if max != state.max {
+            let rescale = exp(_mm512_sub_ps(held, _mm512_set1_ps(max)));
+            state.rescale = _mm512_cvtss_f32(rescale);
+        } else {
+            state.rescale = 1.0;
+        }
+        state.max = max;
+        state.sum = state.sum * state.rescale + sum_of(sum);
     }
-    R
 }
 
-/// Elements `first..first + count` of `R` rows, in pairs; zero beyond.
+/// `sums` and the pairs of 16 words, eight at a time.
 #[inline]
 #[target_feature(
     enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c,bmi1,bmi2"
 )]
-fn round<const R: usize>(
-    left: &[f32],
-    stride: usize,
-    first: usize,
-    count: usize,
-) -> [[i32; PART / 2]; R] {
-    let mut rounded = [[0; PART / 2]; R];
-    for (r, rounded) in rounded.iter_mut().enumerate() {
-        let row = &left[r * stride + first..r * stride + first + count];
-        for (index, to) in rounded.chunks_exact_mut(8).enumerate() {
-            let elements = super::lanes::load(row, 16 * index);
-            // SAFETY: the chunk holds 256 bits; the two types are bits alike.
-            unsafe {
-                let halves = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(elements));
-                _mm256_storeu_si256(to.as_mut_ptr().cast(), halves);
-            }
-        }
-    }
-    rounded
+fn add_pairs(sums: __m256, words: __m512i) -> __m256 {
+    let ones = as_half_bf16(_mm256_set1_epi32(0x3f80_3f80));
+    let low = as_half_bf16(_mm512_castsi512_si256(words));
+    let high = as_half_bf16(_mm512_extracti64x4_epi64::<1>(words));
+    _mm256_dpbf16_ps(_mm256_dpbf16_ps(sums, low, ones), high, ones)
 }
 
-/// What is multiplied at once.
-struct Part<'a> {
-    /// `[pairs][width][2]`.
-    plane: &'a [bf16],
-    width: usize,
-    pairs: usize,
-    add: bool,
-    ahead: Ahead<'a>,
-}
-
-/// `R` rows by `C` registers of columns; returns the columns.
-///
-/// # Safety
-/// AVX-512 BF16 is enabled; `16 * C` columns from `column` on are inside of the width, `pairs` are in the plane and at
-/// most half of [`PART`], and `output` has `R` rows.
 #[inline(always)]
-unsafe fn multiply_columns<const R: usize, const C: usize>(
-    part: &Part<'_>,
-    rounded: &[[i32; PART / 2]; R],
-    column: usize,
-    output: &mut [f32],
-) -> usize {
-    // SAFETY: by the contract.
-    unsafe {
-        let mut sums = [[_mm512_setzero_ps(); C]; R];
-        for pair in 0..part.pairs {
-            if column == 0 {
-                wide::fetch(part.ahead, part.pairs, pair);
-            }
-            let from = part.plane.as_ptr().add(2 * (pair * part.width + column));
-            let mut right = [_mm512_setzero_si512(); C];
-            for (c, right) in right.iter_mut().enumerate() {
-                *right = _mm512_loadu_si512(from.add(32 * c).cast());
-            }
-            for (sums, rounded) in sums.iter_mut().zip(rounded) {
-                let x = _mm512_set1_epi32(*rounded.get_unchecked(pair));
-                for (sum, right) in sums.iter_mut().zip(right) {
-                    *sum = _mm512_dpbf16_ps(*sum, as_bf16(x), as_bf16(right));
+fn as_half_bf16(words: __m256i) -> __m256bh {
+    // SAFETY: the same 256 bits.
+    unsafe { std::mem::transmute(words) }
+}
+
+/// The sum of eight, halves first.
+#[inline]
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c,bmi1,bmi2"
+)]
+fn sum_of(sums: __m256) -> f32 {
+    let four = _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps::<1>(sums));
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+}
+
+/// Elements of the left side that are rounded at once, for each row.
+const PART: usize = 64;
+/// Rows that are rounded at once.
+const ROWS: usize = 6;
+
+/// The left side of a product: rows of `stride`, of which the first `count` elements are taken.
+struct Left<'a> {
+    rows: &'a [f32],
+    stride: usize,
+    count: usize,
+}
+
+impl Left<'_> {
+    /// `output = left · plane` if it is `fresh`, else `+=`, with pairs of rows of the plane, `[count / 2, width]`, and
+    /// `output` `[rows, width]`.
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c,bmi1,bmi2"
+    )]
+    fn multiply(
+        &self,
+        plane: &[bf16],
+        width: usize,
+        fresh: bool,
+        output: &mut [f32],
+        ahead: Ahead<'_>,
+    ) {
+        let plane: &[u32] = bytemuck::cast_slice(plane);
+        for (group, output) in output.chunks_mut(ROWS * width).enumerate() {
+            for first in (0..self.count).step_by(PART) {
+                let pairs = PART.min(self.count - first).div_ceil(2);
+                let words = self.round(group * ROWS, output.len() / width, first);
+                let product = Product {
+                    left: words.as_flattened(),
+                    row_step: PART / 2,
+                    pair_step: 1,
+                    right: &plane[first / 2 * width..],
+                    width,
+                    pairs,
+                    ahead: if group == 0 && first == 0 { ahead } else { &[] },
+                };
+                if fresh && first == 0 {
+                    multiply(&product, Fresh, output);
+                } else {
+                    multiply(&product, Onto, output);
                 }
             }
         }
-        for (r, sums) in sums.iter().enumerate() {
-            for (c, sum) in sums.iter().enumerate() {
-                let to = output.as_mut_ptr().add(r * part.width + column + 16 * c);
-                let sum = if part.add {
-                    _mm512_add_ps(_mm512_loadu_ps(to), *sum)
-                } else {
-                    *sum
-                };
-                _mm512_storeu_ps(to, sum);
+    }
+
+    /// The words of up to [`PART`] elements from `first` on of `count` rows from `row` on; zero beyond.
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c,bmi1,bmi2"
+    )]
+    fn round(&self, row: usize, count: usize, first: usize) -> [[u32; PART / 2]; ROWS] {
+        let mut words = [[0; PART / 2]; ROWS];
+        for (index, words) in words[..count].iter_mut().enumerate() {
+            let start = (row + index) * self.stride;
+            let row = &self.rows[start + first..start + self.count.min(first + PART)];
+            let (registers, _) = words.as_chunks_mut::<16>();
+            for (index, to) in registers.iter_mut().enumerate() {
+                let load = |at| super::lanes::load(row, at);
+                let rounded = round(load(32 * index), load(32 * index + 16));
+                // SAFETY: the chunk holds a register.
+                unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), rounded) };
             }
         }
+        words
     }
-    16 * C
-}
-
-#[inline(always)]
-fn as_bf16(words: __m512i) -> __m512bh {
-    // SAFETY: the same 512 bits.
-    unsafe { std::mem::transmute(words) }
 }

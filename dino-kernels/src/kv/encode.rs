@@ -25,21 +25,25 @@ impl<'a> PlaneMut<'a> {
         Self { dtype, bytes }
     }
 
-    /// Stores a key in column `slot`.
-    pub(super) fn write_key(&mut self, slot: usize, key: &[f32]) {
-        self.write(slot, key, Order::Key);
+    /// Stores in column `slot` what a key differs by from `center`, or the key if that is empty.
+    pub(super) fn write_key(&mut self, slot: usize, key: &[f32], center: &[bf16]) {
+        self.write(slot, key, center, Order::Key);
     }
 
     /// Stores a value in row `slot`.
     pub(super) fn write_value(&mut self, slot: usize, value: &[f32]) {
         let dim = super::Plane::padded(self.dtype, value.len());
-        self.write(slot, value, Order::Value { dim });
+        self.write(slot, value, &[], Order::Value { dim });
     }
 
-    fn write(&mut self, slot: usize, vector: &[f32], order: Order) {
+    fn write(&mut self, slot: usize, vector: &[f32], center: &[bf16], order: Order) {
         for (index, part) in vector.chunks(BLOCK).enumerate() {
             let mut block = [0.0; BLOCK];
             block[..part.len()].copy_from_slice(part);
+            let center = center.iter().skip(index * BLOCK);
+            for (x, center) in block[..part.len()].iter_mut().zip(center) {
+                *x -= center.to_f32();
+            }
             let block = Block {
                 order,
                 slot,

@@ -3,6 +3,7 @@
 use super::encode::PlaneMut;
 use super::{KvTypes, PAGE, Plane};
 use dino_core::storage::AlignedBytes;
+use half::bf16;
 
 /// The shape of every page of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +33,21 @@ impl KvLayout {
         Plane::byte_size(self.types.keys, self.key_dim())
     }
 
+    fn value_bytes(&self) -> usize {
+        Plane::byte_size(self.types.values, self.value_dim())
+    }
+
+    /// Bytes of what keys are centered on, in whole lines.
+    fn center_bytes(&self) -> usize {
+        if self.types.keys.is_centered() {
+            (self.key_dim() * size_of::<bf16>()).next_multiple_of(64)
+        } else {
+            0
+        }
+    }
+
     fn tile_bytes(&self) -> usize {
-        self.key_bytes() + Plane::byte_size(self.types.values, self.value_dim())
+        self.key_bytes() + self.value_bytes() + self.center_bytes()
     }
 
     /// Bytes of a page.
@@ -50,7 +64,8 @@ impl KvLayout {
 /// [`PAGE`] consecutive positions of one sequence: keys and values of every layer and head.
 ///
 /// Each layer and head has a tile of its own, a plane of keys and one of values, so that attention walks memory in
-/// order. Memory is taken only when positions are written.
+/// order. Where keys are [centered](KvType::is_centered), the first key follows as bf16, and the plane holds what keys
+/// differ by from it. Memory is taken only when positions are written.
 #[derive(Clone, Debug)]
 pub struct KvPage {
     layout: KvLayout,
@@ -82,15 +97,18 @@ impl KvPage {
         self.bytes.as_mut_slice()
     }
 
-    /// The bytes of keys and of values of a layer and head.
-    fn tile(&self, layer: usize, head: usize) -> (&[u8], &[u8]) {
+    /// The bytes of keys, of values and of the center of a layer and head.
+    fn tile(&self, layer: usize, head: usize) -> [&[u8]; 3] {
         let layout = &self.layout;
         assert!(
             layer < layout.layers && head < layout.kv_heads,
             "tile of the page"
         );
         let (size, start) = (layout.tile_bytes(), layer * layout.kv_heads + head);
-        self.bytes.as_slice()[start * size..(start + 1) * size].split_at(layout.key_bytes())
+        let tile = &self.bytes.as_slice()[start * size..(start + 1) * size];
+        let (keys, rest) = tile.split_at(layout.key_bytes());
+        let (values, center) = rest.split_at(layout.value_bytes());
+        [keys, values, center]
     }
 
     /// The keys of a layer and head.
@@ -98,7 +116,7 @@ impl KvPage {
     /// # Panics
     /// If there is no such layer or head.
     pub(crate) fn keys(&self, layer: usize, head: usize) -> Plane<'_> {
-        Plane::new(self.layout.types.keys, self.tile(layer, head).0)
+        Plane::new(self.layout.types.keys, self.tile(layer, head)[0])
     }
 
     /// The values of a layer and head.
@@ -106,7 +124,16 @@ impl KvPage {
     /// # Panics
     /// If there is no such layer or head.
     pub(crate) fn values(&self, layer: usize, head: usize) -> Plane<'_> {
-        Plane::new(self.layout.types.values, self.tile(layer, head).1)
+        Plane::new(self.layout.types.values, self.tile(layer, head)[1])
+    }
+
+    /// What was taken off all keys of a layer and head, where keys are centered: a value for each feature.
+    ///
+    /// # Panics
+    /// If there is no such layer or head.
+    pub(crate) fn center(&self, layer: usize, head: usize) -> Option<&[bf16]> {
+        let center: &[bf16] = bytemuck::cast_slice(self.tile(layer, head)[2]);
+        center.get(..self.layout.key_dim())
     }
 
     /// The tiles of `layer`, one a head, to be written.
@@ -119,11 +146,13 @@ impl KvPage {
         let start = layer * layout.kv_heads * tile;
         let bytes = &mut self.bytes.as_mut_slice()[start..start + layout.kv_heads * tile];
         bytes.chunks_exact_mut(tile).map(move |bytes| {
-            let (keys, values) = bytes.split_at_mut(layout.key_bytes());
+            let (keys, rest) = bytes.split_at_mut(layout.key_bytes());
+            let (values, center) = rest.split_at_mut(layout.value_bytes());
             KvTileMut {
                 head_dim: layout.head_dim,
                 keys: PlaneMut::new(layout.types.keys, keys),
                 values: PlaneMut::new(layout.types.values, values),
+                center: bytemuck::cast_slice_mut(center),
             }
         })
     }
@@ -134,10 +163,13 @@ pub(crate) struct KvTileMut<'a> {
     head_dim: usize,
     keys: PlaneMut<'a>,
     values: PlaneMut<'a>,
+    /// Empty where keys are not centered.
+    center: &'a mut [bf16],
 }
 
 impl KvTileMut<'_> {
-    /// Stores the key and value of the position at `slot`, rotated already where their type asks for it.
+    /// Stores the key and value of the position at `slot`, rotated already where their type asks for it. The first slot
+    /// comes first: its key is what the others are centered on.
     ///
     /// # Panics
     /// If `slot` is not below [`PAGE`], or key or value are no `head_dim` values.
@@ -147,7 +179,11 @@ impl KvTileMut<'_> {
             slot < PAGE && key.len() == dim && value.len() == dim,
             "one position of one head"
         );
-        self.keys.write_key(slot, key);
+        if slot == 0 {
+            let center = self.center.iter_mut().zip(key);
+            center.for_each(|(center, &key)| *center = bf16::from_f32(key));
+        }
+        self.keys.write_key(slot, key, self.center);
         self.values.write_value(slot, value);
     }
 }
@@ -158,15 +194,15 @@ mod tests {
     use crate::KvType;
     use crate::testing::Random;
 
-    /// How far a stored element may be from what was written, for elements up to 1.
+    /// How far a stored element may be from what was written, for elements up to 2: differences of such up to 1.
     fn tolerance(dtype: KvType) -> f32 {
         match dtype {
             KvType::F32 => 0.0,
-            KvType::F16 => 1.0 / 4096.0,
-            KvType::Bf16 => 1.0 / 512.0,
+            KvType::F16 => 1.0 / 2048.0,
+            KvType::Bf16 => 1.0 / 256.0,
             // Half a step of the scale, and the scale's own rounding.
-            KvType::Q8_0 => 1.0 / 254.0 + 1.0 / 2048.0,
-            KvType::Q4_0 => 1.0 / 8.0,
+            KvType::Q8_0 => 2.0 / 254.0 + 2.0 / 2048.0,
+            KvType::Q4_0 => 2.0 / 8.0,
         }
     }
 
@@ -187,7 +223,7 @@ mod tests {
                         .map(|_| (random.values(head_dim), random.values(head_dim)))
                         .collect();
                     // Each slot twice, so that what was there before must not show.
-                    for slot in (0..PAGE).chain((0..PAGE).rev()) {
+                    for slot in (0..PAGE).chain(0..PAGE) {
                         let tile = page.tiles_mut(1).nth(1);
                         tile.unwrap().write(slot, &rows[slot].0, &rows[slot].1);
                     }
@@ -202,8 +238,11 @@ mod tests {
         let (keys, values) = (page.keys(1, 1), page.values(1, 1));
         for (slot, (key, value)) in rows.iter().enumerate() {
             for feature in 0..head_dim {
+                let center = page
+                    .center(1, 1)
+                    .map_or(0.0, |center| center[feature].to_f32());
                 let errors = [
-                    (keys.key(feature, slot) - key[feature], types.keys),
+                    (keys.key(feature, slot) + center - key[feature], types.keys),
                     (values.value(slot, feature) - value[feature], types.values),
                 ];
                 for (error, dtype) in errors {

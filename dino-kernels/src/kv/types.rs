@@ -39,6 +39,14 @@ impl KvType {
         }
     }
 
+    /// Whether keys are stored as what they differ by from the first one of their page.
+    ///
+    /// Some models add the same large numbers to all keys. What all keys of a page have in common cancels out of the
+    /// softmax, but coarsens what is rounded together with it (as SageAttention notes, arXiv:2410.02367).
+    pub(crate) fn is_centered(self) -> bool {
+        !matches!(self, Self::F32 | Self::F16)
+    }
+
     /// Whether vectors are rotated before they are stored.
     pub(crate) fn is_rotated(self) -> bool {
         self == Self::Q4_0

@@ -28,13 +28,14 @@ pub(crate) fn scores(queries: &[f32], keys: Plane<'_>, scores: &mut [f32], _: Ah
 }
 
 /// One step of the online softmax for each row.
-pub(crate) fn soften(scores: &mut [f32], states: &mut [Softness]) {
-    for (scores, state) in scores.chunks_exact_mut(PAGE).zip(states) {
-        let max = scores.iter().fold(state.max, |max, &score| max.max(score));
-        state.raise(max);
+pub(crate) fn soften(scores: &mut [f32], bases: &[f32], states: &mut [Softness]) {
+    let rows = scores.chunks_exact_mut(PAGE).zip(bases);
+    for ((scores, base), state) in rows.zip(states) {
+        let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let max = state.raise(max + base);
         let mut sum = 0.0;
         for score in scores.iter_mut() {
-            *score = (*score - max).exp();
+            *score = (*score - (max - base)).exp();
             sum += *score;
         }
         state.sum = state.sum * state.rescale + sum;

@@ -7,7 +7,7 @@ use crate::kv::{PAGE, Plane};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AttentionKernels {
     pub(crate) scores: unsafe fn(&[f32], Plane<'_>, &mut [f32], Ahead<'_>),
-    pub(crate) soften: unsafe fn(&mut [f32], &mut [Softness]),
+    pub(crate) soften: unsafe fn(&mut [f32], &[f32], &mut [Softness]),
     pub(crate) values: unsafe fn(&[f32], Plane<'_>, usize, &mut [f32], Ahead<'_>),
     pub(crate) widen_keys: unsafe fn(Plane<'_>, &mut [f32]),
     pub(crate) widen_values: unsafe fn(Plane<'_>, &mut [f32]),
@@ -40,9 +40,10 @@ impl Softness {
         rescale: 1.0,
     };
 
-    /// Moves on to a greater or equal `max`.
+    /// Moves on to the greatest score of one more page, if it is greater; returns the greatest of all.
     #[inline]
-    pub(crate) fn raise(&mut self, max: f32) {
+    pub(crate) fn raise(&mut self, max: f32) -> f32 {
+        let max = self.max.max(max);
         // Most tiles hold no new maximum, and the exponential is dear.
         self.rescale = if max == self.max {
             1.0
@@ -50,6 +51,7 @@ impl Softness {
             (self.max - max).exp()
         };
         self.max = max;
+        max
     }
 }
 
@@ -72,13 +74,15 @@ impl Kernels {
         unsafe { (self.attention.scores)(queries, keys, scores, ahead) }
     }
 
-    /// Turns scores `[rows, PAGE]` into weights `exp(score - max)` in place, and moves each row's softmax on.
+    /// Turns scores `[rows, PAGE]`, from which the row's base is missing, into weights `exp(score + base - max)` in place,
+    /// and moves each row's softmax on.
     ///
     /// Scores of minus infinity become zero; at least one score of each row so far must be finite.
-    pub(crate) fn soften(&self, scores: &mut [f32], states: &mut [Softness]) {
+    pub(crate) fn soften(&self, scores: &mut [f32], bases: &[f32], states: &mut [Softness]) {
         assert_eq!(scores.len(), states.len() * PAGE, "a state for each row");
+        assert_eq!(bases.len(), states.len(), "a base for each row");
         // SAFETY: detection as above; lengths were checked.
-        unsafe { (self.attention.soften)(scores, states) }
+        unsafe { (self.attention.soften)(scores, bases, states) }
     }
 
     /// `output += weights · values` over the first `count` positions: `[rows, PAGE] · [PAGE, dim]`.

@@ -247,21 +247,21 @@ fn fetch(ahead: Ahead<'_>, steps: usize, step: usize) {
 
 /// See [`crate::scalar::attention::soften`].
 #[target_feature(enable = "neon")]
-pub(crate) fn soften(scores: &mut [f32], states: &mut [Softness]) {
+pub(crate) fn soften(scores: &mut [f32], bases: &[f32], states: &mut [Softness]) {
     let (rows, _) = scores.as_chunks_mut::<PAGE>();
     // SAFETY: a chunk holds a register.
     let load = |chunk: &[f32; 4]| unsafe { vld1q_f32(chunk.as_ptr()) };
-    for (row, state) in rows.iter_mut().zip(states) {
+    for ((row, base), state) in rows.iter_mut().zip(bases).zip(states) {
         let (chunks, _) = row.as_chunks_mut::<4>();
-        let mut max = vdupq_n_f32(state.max);
+        let mut max = vdupq_n_f32(f32::NEG_INFINITY);
         for chunk in chunks.iter() {
             max = vmaxq_f32(max, load(chunk));
         }
-        let max = vmaxvq_f32(max);
-        state.raise(max);
+        let max = state.raise(vmaxvq_f32(max) + base);
+        let shift = vdupq_n_f32(max - base);
         let mut sum = vdupq_n_f32(0.0);
         for chunk in chunks {
-            let weight = exp(vsubq_f32(load(chunk), vdupq_n_f32(max)));
+            let weight = exp(vsubq_f32(load(chunk), shift));
             sum = vaddq_f32(sum, weight);
             // SAFETY: as above.
             unsafe { vst1q_f32(chunk.as_mut_ptr(), weight) };

@@ -19,6 +19,8 @@ pub(super) struct Lanes {
     /// `[PAGE / 2, width]` pairs.
     weights: Vec<u32>,
     rescale: Vec<f32>,
+    /// What scores of the page at hand lack: those of what its keys are centered on.
+    bases: Vec<f32>,
     /// Of the run at hand.
     run: LanePart,
     /// Of all runs so far.
@@ -47,7 +49,10 @@ impl Lanes {
         self.scores.resize(PAGE * width, 0.0);
         self.weights.resize(PAGE / 2 * width, 0);
         self.rescale.resize(width, 1.0);
-        self.factors.iter_mut().for_each(|factors| factors.resize(width, 1.0));
+        self.bases.resize(width, 0.0);
+        self.factors
+            .iter_mut()
+            .for_each(|factors| factors.resize(width, 1.0));
         self.first.resize(width, 0);
         self.end.resize(width, 0);
         for part in [&mut self.run, &mut self.total] {
@@ -88,8 +93,13 @@ impl Lanes {
             bytemuck::cast_slice(planes(tile, page + 1).0)
         };
         let ahead = bytemuck::cast_slice(values);
+        kernels.bases(&self.queries, tile.center(page), &mut self.bases);
         kernels.scores(&self.queries, keys, &mut self.scores, ahead);
         if let Some(cap) = tile.job.attention.softcap {
+            for scores in self.scores.chunks_exact_mut(self.bases.len()) {
+                tile.job.kernels.vector.add(scores, &self.bases);
+            }
+            self.bases.fill(0.0);
             tile.job.kernels.vector.soft_cap(&mut self.scores, cap);
         }
         let is_hidden = !tile.all_see(page);
@@ -101,6 +111,7 @@ impl Lanes {
             end: &self.end,
         };
         let states = LaneStates {
+            bases: &self.bases,
             max: &mut self.run.max,
             sum: &mut self.run.sum,
             rescale: &mut self.rescale,

@@ -42,7 +42,13 @@ fn past(compute: &Compute, layout: KvLayout, positions: usize, random: &mut Rand
         &pages,
         keys.dim(),
         layout.types.keys,
-        |page, head, slot, i| page.keys(layout.layers - 1, head).key(i, slot),
+        |page, head, slot, i| {
+            let layer = layout.layers - 1;
+            let center = page
+                .center(layer, head)
+                .map_or(0.0, |center| center[i].to_f32());
+            page.keys(layer, head).key(i, slot) + center
+        },
     );
     let values = stored(
         &pages,

@@ -1,11 +1,12 @@
 //! One tile: some tokens of one span, and the query heads of one key/value head.
 
+use super::lanes::Lanes;
 use super::{Attention, AttentionSpan};
 use crate::Kernels;
 use crate::kv::{KvLayout, KvType, PAGE, Plane, rotate};
 use crate::output::Output;
-use super::lanes::Lanes;
 use crate::table::{Ahead, LaneKernels, Softness};
+use half::bf16;
 use std::ops::Range;
 
 /// Rows of a tile, unless a group has more heads; a multiple of what kernels take at once.
@@ -66,6 +67,10 @@ pub(super) struct Worker {
     queries: Vec<f32>,
     /// `[rows, PAGE]`.
     scores: Vec<f32>,
+    /// What scores of the page at hand lack: those of what its keys are centered on. `[rows]`.
+    bases: Vec<f32>,
+    /// That center, `[key_dim]`.
+    center: Vec<f32>,
     /// Of the run at hand.
     run: Part,
     /// Of all runs so far.
@@ -88,6 +93,8 @@ impl Worker {
         let sizes = [
             (&mut self.queries, rows * key_dim),
             (&mut self.scores, rows * PAGE),
+            (&mut self.bases, rows),
+            (&mut self.center, key_dim),
             (&mut self.run.sums, rows * value_dim),
             (&mut self.total.sums, rows * value_dim),
             (&mut self.keys, wide * key_dim),
@@ -238,6 +245,7 @@ impl Tile<'_> {
             keys
         };
         kernels.scores(&worker.queries, keys, &mut worker.scores, values.bytes());
+        self.find_bases(worker, page);
         self.soften(worker, page);
         let values = if self.pays_to_widen(values) {
             worker.values.resize(values.dim() * PAGE, 0.0);
@@ -270,6 +278,37 @@ impl Tile<'_> {
         }
     }
 
+    /// What keys of the page are centered on; empty if they are not.
+    pub(super) fn center(&self, page: usize) -> &[bf16] {
+        let center = self.span.pages[page].center(self.job.attention.layer, self.head);
+        center.unwrap_or_default()
+    }
+
+    fn find_bases(&self, worker: &mut Worker, page: usize) {
+        let (kernels, center) = (self.job.kernels, self.center(page));
+        let Worker {
+            queries,
+            bases,
+            center: wide,
+            ..
+        } = worker;
+        bases.resize(self.rows(), 0.0);
+        match kernels.pairs() {
+            _ if center.is_empty() => bases.fill(0.0),
+            Some(pairs) if self.layout().types.keys == KvType::Bf16 => {
+                pairs.bases(queries, center, bases);
+            }
+            _ => {
+                wide.resize(center.len(), 0.0);
+                kernels.vector.widen_bf16(center, wide);
+                let rows = queries.chunks_exact(center.len());
+                for (base, query) in bases.iter_mut().zip(rows) {
+                    *base = kernels.vector.dot(query, wide);
+                }
+            }
+        }
+    }
+
     /// Turns scores into weights; sums of earlier pages are scaled to the new maximum.
     fn soften(&self, worker: &mut Worker, page: usize) {
         let Job {
@@ -277,18 +316,18 @@ impl Tile<'_> {
         } = self.job;
         let group = self.job.group();
         let dim = self.dim();
-        let states = &mut worker.run.states;
+        let (states, bases) = (&mut worker.run.states, &mut worker.bases);
         let rounded = self.layout().types.values == KvType::Bf16;
         let pairs = kernels.pairs().filter(|_| rounded);
-        let soften = |scores: &mut [f32], states: &mut [Softness]| match pairs {
-            Some(pairs) => pairs.soften(scores, states),
-            None => kernels.soften(scores, states),
+        let soften = |scores: &mut [f32], bases: &[f32], states: &mut [Softness]| match pairs {
+            Some(pairs) => pairs.soften(scores, bases, states),
+            None => kernels.soften(scores, bases, states),
         };
         if attention.softcap.is_none() && self.all_see(page) {
-            soften(&mut worker.scores, states);
+            soften(&mut worker.scores, bases, states);
         } else {
-            let rows = worker.scores.chunks_exact_mut(PAGE).zip(&mut *states);
-            for (row, (scores, state)) in rows.enumerate() {
+            let rows = worker.scores.chunks_exact_mut(PAGE).zip(bases);
+            for (row, ((scores, base), state)) in rows.zip(&mut *states).enumerate() {
                 let seen = self.seen(row / group, page);
                 if seen.is_empty() {
                     scores.fill(0.0);
@@ -296,11 +335,18 @@ impl Tile<'_> {
                     continue;
                 }
                 if let Some(cap) = attention.softcap {
-                    kernels.vector.soft_cap(&mut scores[seen.clone()], cap);
+                    let scores = &mut scores[seen.clone()];
+                    scores.iter_mut().for_each(|score| *score += *base);
+                    *base = 0.0;
+                    kernels.vector.soft_cap(scores, cap);
                 }
                 scores[..seen.start].fill(f32::NEG_INFINITY);
                 scores[seen.end..].fill(f32::NEG_INFINITY);
-                soften(scores, std::slice::from_mut(state));
+                soften(
+                    scores,
+                    std::slice::from_ref(base),
+                    std::slice::from_mut(state),
+                );
             }
         }
         for (state, sums) in states.iter().zip(worker.run.sums.chunks_exact_mut(dim)) {

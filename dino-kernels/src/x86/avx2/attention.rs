@@ -246,21 +246,21 @@ fn fetch(ahead: Ahead<'_>, steps: usize, step: usize) {
 
 /// See [`crate::scalar::attention::soften`].
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(crate) fn soften(scores: &mut [f32], states: &mut [Softness]) {
+pub(crate) fn soften(scores: &mut [f32], bases: &[f32], states: &mut [Softness]) {
     let (rows, _) = scores.as_chunks_mut::<PAGE>();
     // SAFETY: a chunk holds a register.
     let load = |chunk: &[f32; 8]| unsafe { _mm256_loadu_ps(chunk.as_ptr()) };
-    for (row, state) in rows.iter_mut().zip(states) {
+    for ((row, base), state) in rows.iter_mut().zip(bases).zip(states) {
         let (chunks, _) = row.as_chunks_mut::<8>();
-        let mut max = _mm256_set1_ps(state.max);
+        let mut max = _mm256_set1_ps(f32::NEG_INFINITY);
         for chunk in chunks.iter() {
             max = _mm256_max_ps(max, load(chunk));
         }
-        let max = max_lanes(max);
-        state.raise(max);
+        let max = state.raise(max_lanes(max) + base);
+        let shift = _mm256_set1_ps(max - base);
         let mut sum = _mm256_setzero_ps();
         for chunk in chunks {
-            let weight = exp(_mm256_sub_ps(load(chunk), _mm256_set1_ps(max)));
+            let weight = exp(_mm256_sub_ps(load(chunk), shift));
             sum = _mm256_add_ps(sum, weight);
             // SAFETY: as above.
             unsafe { _mm256_storeu_ps(chunk.as_mut_ptr(), weight) };

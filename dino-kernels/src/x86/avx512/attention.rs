@@ -249,21 +249,21 @@ pub(super) fn fetch(ahead: Ahead<'_>, steps: usize, step: usize) {
 
 /// See [`crate::scalar::attention::soften`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2")]
-pub(crate) fn soften(scores: &mut [f32], states: &mut [Softness]) {
+pub(crate) fn soften(scores: &mut [f32], bases: &[f32], states: &mut [Softness]) {
     let (rows, _) = scores.as_chunks_mut::<PAGE>();
     // SAFETY: a chunk holds a register.
     let load = |chunk: &[f32; 16]| unsafe { _mm512_loadu_ps(chunk.as_ptr()) };
-    for (row, state) in rows.iter_mut().zip(states) {
+    for ((row, base), state) in rows.iter_mut().zip(bases).zip(states) {
         let (chunks, _) = row.as_chunks_mut::<16>();
-        let mut max = _mm512_set1_ps(state.max);
+        let mut max = _mm512_set1_ps(f32::NEG_INFINITY);
         for chunk in chunks.iter() {
             max = _mm512_max_ps(max, load(chunk));
         }
-        let max = _mm512_reduce_max_ps(max);
-        state.raise(max);
+        let max = state.raise(_mm512_reduce_max_ps(max) + base);
+        let shift = _mm512_set1_ps(max - base);
         let mut sum = _mm512_setzero_ps();
         for chunk in chunks {
-            let weight = exp(_mm512_sub_ps(load(chunk), _mm512_set1_ps(max)));
+            let weight = exp(_mm512_sub_ps(load(chunk), shift));
             sum = _mm512_add_ps(sum, weight);
             // SAFETY: as above.
             unsafe { _mm512_storeu_ps(chunk.as_mut_ptr(), weight) };

@@ -17,6 +17,7 @@ pub(crate) const TABLE: AttentionKernels = AttentionKernels {
     scores,
     values,
     pairs: Some(PairKernels {
+        bases,
         soften,
         lanes: attention_lanes::KERNELS,
     }),
@@ -56,20 +57,61 @@ fn values(weights: &[f32], values: Plane<'_>, count: usize, output: &mut [f32], 
     left.multiply(plane, values.dim(), false, output, ahead);
 }
 
+/// See [`PairKernels::bases`].
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c,bmi1,bmi2"
+)]
+fn bases(queries: &[f32], center: &[bf16], bases: &mut [f32]) {
+    let dim = center.len();
+    let center: &[u32] = bytemuck::cast_slice(center);
+    let left = Left {
+        rows: queries,
+        stride: dim,
+        count: dim,
+    };
+    for (group, bases) in bases.chunks_mut(ROWS).enumerate() {
+        // One column would do; a register is the least that there is.
+        let mut sums = [[0.0; 16]; ROWS];
+        for (part, center) in center.chunks(PART / 2).enumerate() {
+            let words = left.round(group * ROWS, bases.len(), part * PART);
+            let mut right = [[0; 16]; PART / 2];
+            for (to, word) in right.iter_mut().zip(center) {
+                to.fill(*word);
+            }
+            let product = Product {
+                left: words.as_flattened(),
+                row_step: PART / 2,
+                pair_step: 1,
+                right: right.as_flattened(),
+                width: 16,
+                pairs: center.len(),
+                ahead: &[],
+            };
+            multiply(&product, Onto, sums[..bases.len()].as_flattened_mut());
+        }
+        for (base, sums) in bases.iter_mut().zip(sums) {
+            *base = sums[0];
+        }
+    }
+}
+
 /// See [`PairKernels::soften`].
 #[target_feature(
     enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c,bmi1,bmi2"
 )]
-fn soften(scores: &mut [f32], states: &mut [Softness]) {
+fn soften(scores: &mut [f32], bases: &[f32], states: &mut [Softness]) {
     let (rows, _) = scores.as_chunks_mut::<PAGE>();
     // SAFETY: a chunk holds a register.
     let load = |chunk: &[f32; 16]| unsafe { _mm512_loadu_ps(chunk.as_ptr()) };
-    for (row, state) in rows.iter_mut().zip(states) {
+    for ((row, base), state) in rows.iter_mut().zip(bases).zip(states) {
         let (chunks, _) = row.as_chunks_mut::<16>();
-        let held = _mm512_set1_ps(state.max);
-        let max = chunks.iter().map(load).fold(held, |max, scores| _mm512_max_ps(max, scores));
-        let max = _mm512_reduce_max_ps(max);
-        let lowered = |chunk: &[f32; 16]| _mm512_sub_ps(load(chunk), _mm512_set1_ps(max));
+        let mut max = _mm512_set1_ps(f32::NEG_INFINITY);
+        for chunk in chunks.iter() {
+            max = _mm512_max_ps(max, load(chunk));
+        }
+        let max = state.max.max(_mm512_reduce_max_ps(max) + base);
+        let shift = _mm512_set1_ps(max - base);
+        let lowered = |chunk: &[f32; 16]| _mm512_sub_ps(load(chunk), shift);
         let mut sum = _mm256_setzero_ps();
         let (pairs, _) = chunks.as_chunks_mut::<2>();
         for [low, high] in pairs {
@@ -81,8 +123,7 @@ fn soften(scores: &mut [f32], states: &mut [Softness]) {
             }
         }
         if max != state.max {
-            let rescale = exp(_mm512_sub_ps(held, _mm512_set1_ps(max)));
-            state.rescale = _mm512_cvtss_f32(rescale);
+            state.rescale = _mm512_cvtss_f32(exp(_mm512_set1_ps(state.max - max)));
         } else {
             state.rescale = 1.0;
         }
@@ -115,7 +156,10 @@ fn as_half_bf16(words: __m256i) -> __m256bh {
     enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c,bmi1,bmi2"
 )]
 fn sum_of(sums: __m256) -> f32 {
-    let four = _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps::<1>(sums));
+    let four = _mm_add_ps(
+        _mm256_castps256_ps128(sums),
+        _mm256_extractf128_ps::<1>(sums),
+    );
     let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
 }

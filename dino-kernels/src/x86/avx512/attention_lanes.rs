@@ -10,6 +10,7 @@ use std::f32::consts::LOG2_E;
 
 pub(super) const KERNELS: LaneKernels = LaneKernels {
     turn_queries,
+    bases,
     scores,
     soften,
     values,
@@ -40,6 +41,23 @@ fn turn_queries(queries: &[f32], dim: usize, words: &mut [u32], width: usize) {
             }
         }
     }
+}
+
+/// See [`LaneKernels::bases`].
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c,bmi1,bmi2"
+)]
+fn bases(queries: &[u32], center: &[bf16], bases: &mut [f32]) {
+    let product = Product {
+        left: bytemuck::cast_slice(center),
+        row_step: 0,
+        pair_step: 1,
+        right: queries,
+        width: bases.len(),
+        pairs: center.len() / 2,
+        ahead: &[],
+    };
+    multiply(&product, Fresh, bases);
 }
 
 /// See [`LaneKernels::scores`].
@@ -103,12 +121,7 @@ fn turn_sums(sums: &[f32], width: usize, rows: &mut [f32], dim: usize) {
 #[target_feature(
     enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c,bmi1,bmi2"
 )]
-fn soften(
-    scores: &mut [f32],
-    weights: &mut [u32],
-    seen: Option<Seen<'_>>,
-    states: LaneStates<'_>,
-) {
+fn soften(scores: &mut [f32], weights: &mut [u32], seen: Option<Seen<'_>>, states: LaneStates<'_>) {
     let width = states.max.len();
     for column in (0..width).step_by(LANES) {
         if let Some(seen) = &seen {
@@ -120,8 +133,11 @@ fn soften(
             column,
         };
         let held = super::lanes::load(states.max, column);
-        let max = at.max(held);
-        let sum = at.weigh(max, weights);
+        let base = super::lanes::load(states.bases, column);
+        let max = _mm512_max_ps(held, _mm512_add_ps(at.max(), base));
+        // Rows that have seen nothing yet: from here on minus infinity is below them.
+        let shift = _mm512_max_ps(_mm512_sub_ps(max, base), _mm512_set1_ps(f32::MIN));
+        let sum = at.weigh(shift, weights);
         let same = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(held, max);
         let one = _mm512_set1_ps(1.0);
         let rescale = _mm512_mask_blend_ps(same, exp(_mm512_sub_ps(held, max)), one);
@@ -169,12 +185,12 @@ impl Column<'_> {
         unsafe { _mm512_loadu_ps(from.as_ptr()) }
     }
 
-    /// The greatest score of each row, at least `held`.
+    /// The greatest score of each row.
     #[target_feature(
         enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c,bmi1,bmi2"
     )]
-    fn max(&self, held: __m512) -> __m512 {
-        let mut max = [held; 4];
+    fn max(&self) -> __m512 {
+        let mut max = [_mm512_set1_ps(f32::NEG_INFINITY); 4];
         for slot in (0..PAGE).step_by(4) {
             for (index, max) in max.iter_mut().enumerate() {
                 *max = _mm512_max_ps(*max, self.load(slot + index));
@@ -183,20 +199,18 @@ impl Column<'_> {
         _mm512_max_ps(_mm512_max_ps(max[0], max[1]), _mm512_max_ps(max[2], max[3]))
     }
 
-    /// Writes the words of the weights and returns their sums, in the order of [`super::attention_bf16::soften`].
+    /// Writes the words of the weights, `exp(score - shift)`, and returns their sums, in the order of [`super::attention_bf16::soften`].
     #[target_feature(
         enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c,bmi1,bmi2"
     )]
-    fn weigh(&self, max: __m512, words: &mut [u32]) -> __m512 {
-        // Rows that have seen nothing yet: from here on minus infinity is below them.
-        let max = _mm512_max_ps(max, _mm512_set1_ps(f32::MIN));
+    fn weigh(&self, shift: __m512, words: &mut [u32]) -> __m512 {
         let interleave = _mm512_loadu_words(&INTERLEAVED);
         let ones = as_bf16(_mm512_set1_epi32(0x3f80_3f80));
         let mut sums = [_mm512_setzero_ps(); 8];
         for quarter in 0..4 {
             for (index, sum) in sums.iter_mut().enumerate() {
                 let pair = 8 * quarter + index;
-                let weight = |slot| weight(_mm512_sub_ps(self.load(slot), max));
+                let weight = |slot| weight(_mm512_sub_ps(self.load(slot), shift));
                 let rounded = round(weight(2 * pair), weight(2 * pair + 1));
                 let rounded = _mm512_permutexvar_epi16(interleave, rounded);
                 *sum = _mm512_dpbf16_ps(*sum, as_bf16(rounded), ones);

@@ -77,9 +77,13 @@ impl Start for Rescaled<'_> {
 pub(super) fn multiply<S: Start>(product: &Product<'_>, start: S, output: &mut [f32]) {
     let (width, pairs) = (product.width, product.pairs);
     let rows = output.len() / width;
-    let last = rows.saturating_sub(1) * product.row_step + pairs.saturating_sub(1) * product.pair_step;
+    let last =
+        rows.saturating_sub(1) * product.row_step + pairs.saturating_sub(1) * product.pair_step;
     assert!(last < product.left.len(), "rows of the left side");
-    assert!(product.right.len() >= pairs * width && width.is_multiple_of(16), "rows of the right side");
+    assert!(
+        product.right.len() >= pairs * width && width.is_multiple_of(16),
+        "rows of the right side"
+    );
     let mut column = 0;
     while column < width {
         // SAFETY: AVX-512 BF16 is enabled; rows, pairs and columns are there by the assertions above.
@@ -164,7 +168,9 @@ impl<S: Start> Tile<'_, S> {
             let mut sums = [[_mm512_setzero_ps(); C]; R];
             for (r, sums) in sums.iter_mut().enumerate() {
                 for (c, sum) in sums.iter_mut().enumerate() {
-                    *sum = self.start.start(output.add(r * width + 16 * c), self.column + 16 * c);
+                    *sum = self
+                        .start
+                        .start(output.add(r * width + 16 * c), self.column + 16 * c);
                 }
             }
             for pair in 0..pairs {

@@ -88,7 +88,7 @@ pub use sampling::{
 pub use stop::StopMatcher;
 
 pub use dino_core::DType;
-pub use dino_kernels::{Isa, KvType};
+pub use dino_kernels::{Isa, KvType, KvTypes};
 pub use dino_models::arch::{Architecture, LoadProgress};
 pub use dino_models::encoder::Pooling;
 pub use dino_models::tokenizer::{EncodeOptions, Tokenizer};

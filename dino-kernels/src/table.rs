@@ -29,7 +29,7 @@ use crate::arm::{dotprod, neon};
 use crate::limits::LimitKernels;
 #[cfg(target_arch = "x86_64")]
 use crate::x86::{amx, avx2, avx512};
-use crate::{Isa, KernelError, scalar};
+use crate::{Isa, KernelError, KvType, scalar};
 
 /// The kernels of one instruction set.
 #[derive(Debug)]
@@ -214,6 +214,14 @@ impl Kernels {
         // What machines without bf16 run, also where this one has it.
         let sets = sets.chain(Isa::has_bf16_dot().then_some(Ok(&AVX512)));
         sets.collect()
+    }
+
+    /// The type of 16 bits that attention over long texts is fastest with.
+    pub fn kv_type(&self) -> KvType {
+        match self.pairs() {
+            Some(_) => KvType::Bf16,
+            None => KvType::F16,
+        }
     }
 
     /// The instruction set that these kernels need.

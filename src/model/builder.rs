@@ -41,7 +41,8 @@ pub struct ModelBuilder {
     power: Power,
     isa: Option<Isa>,
     context_length: Option<usize>,
-    kv_types: KvTypes,
+    /// Of keys and of values.
+    kv_types: [Option<KvType>; 2],
     prompt_chunk: Option<usize>,
     registry: Registry,
     tokenizer: Option<Arc<dyn Tokenizer>>,
@@ -99,18 +100,24 @@ impl ModelBuilder {
         }
     }
 
-    /// Stores keys and values of past tokens as this type; the default is f16. `docs/numerics.md` says what the smaller
-    /// types cost.
+    /// Stores keys and values of past tokens as this type; the default, also called `None`, is 16 bits in the form that
+    /// the processor multiplies fastest: bf16 where it multiplies pairs of them, else f16. [`Model::kv_cache_types`] says
+    /// which it is, and `docs/numerics.md` what each type costs.
     #[must_use]
-    pub fn kv_cache_type(self, both: KvType) -> Self {
+    pub fn kv_cache_type(self, both: impl Into<Option<KvType>>) -> Self {
+        let both = both.into();
         self.kv_cache_types(both, both)
     }
 
     /// Stores keys as one type and values as another. Keys bear less rounding than values.
     #[must_use]
-    pub fn kv_cache_types(self, keys: KvType, values: KvType) -> Self {
+    pub fn kv_cache_types(
+        self,
+        keys: impl Into<Option<KvType>>,
+        values: impl Into<Option<KvType>>,
+    ) -> Self {
         Self {
-            kv_types: KvTypes { keys, values },
+            kv_types: [keys.into(), values.into()],
             ..self
         }
     }
@@ -288,9 +295,12 @@ impl ModelBuilder {
             ..
         } = self.options.clone();
         let placement = place(residency, self.memory_budget, packed_cache, &file);
+        let usual = compute.kernels.kv_type();
+        let [keys, values] = self.kv_types.map(|dtype| dtype.unwrap_or(usual));
+        let kv_types = KvTypes { keys, values };
         let options = LoaderOptions {
             context_length: self.context_length,
-            kv_types: self.kv_types,
+            kv_types,
             residency: placement.residency,
             packed_cache: placement.packed_cache,
             ..self.options.clone()
@@ -303,7 +313,7 @@ impl ModelBuilder {
         check_vocabulary(&file, &*tokenizer, config)?;
         let limit = config.context_length;
         let context_length = self.context_length.unwrap_or_else(|| {
-            let position = config.kv_layout(self.kv_types).bytes_per_position();
+            let position = config.kv_layout(kv_types).bytes_per_position();
             let room = cache_room(&*language_model, self.memory_budget);
             context_length(config, position, room)
         });
@@ -319,7 +329,7 @@ impl ModelBuilder {
                 .filter(|&token| tokenizer.is_end_of_generation(token))
                 .collect(),
             prompt_chunk: self.prompt_chunk.unwrap_or_else(|| prompt_chunk(config)),
-            kv_types: self.kv_types,
+            kv_types,
             pooling,
             context_length,
             language_model,

@@ -128,6 +128,11 @@ impl Model {
         &self.0.end_of_generation
     }
 
+    /// How keys and values of past tokens are stored; see [`ModelBuilder::kv_cache_type`].
+    pub fn kv_cache_types(&self) -> KvTypes {
+        self.0.kv_types
+    }
+
     /// Threads that a forward pass uses.
     pub fn threads(&self) -> usize {
         self.0.compute.pool.threads()
@@ -214,6 +219,7 @@ impl fmt::Debug for Model {
             .field("context_length", &self.context_length())
             .field("threads", &self.threads())
             .field("isa", &self.isa())
+            .field("kv_cache_types", &self.kv_cache_types())
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 //! However a text is cut, cached or computed, it is the same text.
 
-use dino_llm::{Error, Generator, Isa, Model, ModelError, SamplingParams};
+use dino_llm::dino_kernels::Kernels;
+use dino_llm::{Error, Generator, Isa, KvType, Model, ModelError, SamplingParams};
 
 use crate::common::{goldens, load, nmse, precise, try_load};
 
@@ -61,7 +62,9 @@ fn threads_do_not_change_a_bit() {
 #[test]
 fn instruction_sets_agree() {
     for golden in goldens() {
-        let precise = |isa| golden.load(Model::builder().isa(isa).precise(true));
+        // The default type differs: where pairs of bf16 are multiplied, queries are rounded too.
+        let builder = || Model::builder().kv_cache_type(KvType::F16);
+        let precise = |isa| golden.load(builder().isa(isa).precise(true));
         let scalar = logits(&precise(Isa::Scalar), &golden.ids);
         for isa in Isa::under_test().unwrap() {
             let error = nmse(&logits(&precise(isa), &golden.ids), &scalar);
@@ -253,4 +256,20 @@ fn bad_prompts_are_errors_and_leave_the_generator_usable() {
         generator.generate(&ids("gqa")[..], &params).unwrap().tokens,
         expected
     );
+}
+
+#[test]
+fn a_model_says_how_it_keeps_keys_and_values() {
+    let types = |isa, [keys, values]: [Option<KvType>; 2]| {
+        let builder = Model::builder().isa(isa).kv_cache_types(keys, values);
+        load("gqa", builder).kv_cache_types()
+    };
+    for isa in Isa::under_test().unwrap() {
+        let usual = Kernels::for_isa(isa).unwrap().kv_type();
+        assert!(matches!(usual, KvType::F16 | KvType::Bf16));
+        assert_eq!(types(isa, [None, None]), usual.into());
+        let chosen = types(isa, [None, Some(KvType::Q8_0)]);
+        assert_eq!([chosen.keys, chosen.values], [usual, KvType::Q8_0]);
+    }
+    assert_eq!(types(Isa::Scalar, [None, None]), KvType::F16.into());
 }

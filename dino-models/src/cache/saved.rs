@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! magic        8 bytes  "DINOSEQ\0"
-//! version      u32      1
+//! version      u32      2
 //! fingerprint  32 bytes of the model and the types of its cache, by whoever saves
 //! tokens       u64      how many the sequence has
 //! note         u64      bytes of the note
@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const MAGIC: &[u8; 8] = b"DINOSEQ\0";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const SUM: u64 = 32;
 /// Magic, version, fingerprint and four sizes.
 const HEADER: usize = 8 + 4 + 32 + 4 * 8;
@@ -440,7 +440,7 @@ mod tests {
             refuse(&version),
             SavedError::Version {
                 found: 9,
-                expected: 1,
+                expected: VERSION,
                 ..
             }
         ));

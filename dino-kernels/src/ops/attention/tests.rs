@@ -282,16 +282,7 @@ fn run(case: &Case, types: KvTypes, compute: &Compute) -> (Array2<f32>, Array2<f
         }
         row += tokens;
     }
-    let mut output = Array2::from_elem(queries.dim(), f32::NAN);
-    let mut scratch = AttentionScratch::default();
-    attend(
-        compute,
-        &attention,
-        &views,
-        queries.view(),
-        output.view_mut(),
-        &mut scratch,
-    );
+    let output = attended(compute, &attention, &views, queries.view());
     (output, expected)
 }
 
@@ -341,51 +332,43 @@ fn a_token_gets_the_same_bits_alone_and_among_others() {
     for kernels in Kernels::under_test().unwrap() {
         let compute = Compute::of(kernels, ThreadPool::new(2).unwrap());
         for dtype in KvType::ALL {
-            alone_and_among_others(&compute, dtype);
+            alone_and_among_others(&compute, dtype, 64);
+        }
+        for head_dim in [16, 80, 128] {
+            alone_and_among_others(&compute, KvType::Bf16, head_dim);
         }
     }
 }
 
-fn alone_and_among_others(compute: &Compute, dtype: KvType) {
+fn alone_and_among_others(compute: &Compute, dtype: KvType, head_dim: usize) {
     let layout = KvLayout {
         layers: 1,
         kv_heads: 1,
-        head_dim: 64,
+        head_dim,
         types: dtype.into(),
     };
     let mut random = Random::new(5);
     let (start, tokens) = (1100, 40);
     let past = past(compute, layout, start + tokens, &mut random);
-    let queries = random_rows(tokens, 192, &mut random);
-    for window in [None, Some(700)] {
+    let queries = random_rows(tokens, 3 * head_dim, &mut random);
+    for (window, softcap) in [(None, None), (Some(700), None), (Some(30), Some(4.0))] {
         let attention = Attention {
             layer: 0,
             heads: 3,
             kv_heads: 1,
-            head_dim: 64,
+            head_dim,
             scale: 0.125,
-            softcap: None,
+            softcap,
             window,
             sinks: Some(&[0.5, -1.0, 2.0]),
         };
-        let mut scratch = AttentionScratch::default();
-        let mut run = |from: usize, queries: ndarray::ArrayView2<'_, f32>| {
-            let mut output = Array2::zeros(queries.dim());
-            let rows = 0..queries.nrows();
+        let run = |from: usize, queries: ndarray::ArrayView2<'_, f32>| {
             let span = AttentionSpan {
                 pages: &past.pages,
                 start: start + from,
-                rows,
+                rows: 0..queries.nrows(),
             };
-            attend(
-                compute,
-                &attention,
-                &[span],
-                queries,
-                output.view_mut(),
-                &mut scratch,
-            );
-            output
+            attended(compute, &attention, &[span], queries)
         };
         let together = run(0, queries.view());
         for token in 0..tokens {
@@ -393,8 +376,86 @@ fn alone_and_among_others(compute: &Compute, dtype: KvType) {
             assert_eq!(
                 together.slice(row),
                 run(token, queries.slice(row)),
-                "{dtype}, token {token}"
+                "{dtype}, {head_dim} features, token {token}"
             );
+        }
+    }
+}
+
+fn attended(
+    compute: &Compute,
+    attention: &Attention<'_>,
+    spans: &[AttentionSpan<'_>],
+    queries: ArrayView2<'_, f32>,
+) -> Array2<f32> {
+    let mut output = Array2::from_elem(queries.dim(), f32::NAN);
+    let mut scratch = AttentionScratch::default();
+    attend(
+        compute,
+        attention,
+        spans,
+        queries,
+        output.view_mut(),
+        &mut scratch,
+    );
+    output
+}
+
+/// A model may add the same large numbers to all keys. They cancel out, and must not coarsen what is rounded beside them.
+#[test]
+fn what_all_keys_have_in_common_costs_nothing() {
+    let mut random = Random::new(17);
+    let (positions, tokens, head_dim) = (150, 20, 64);
+    let attention = Attention {
+        layer: 0,
+        heads: 2,
+        kv_heads: 1,
+        head_dim,
+        scale: 0.125,
+        softcap: None,
+        window: None,
+        sinks: None,
+    };
+    let keys = random_rows(positions, head_dim, &mut random);
+    let values = random_rows(positions, head_dim, &mut random);
+    let queries = random_rows(tokens, 2 * head_dim, &mut random);
+    for kernels in Kernels::under_test().unwrap() {
+        let compute = Compute::of(kernels, ThreadPool::new(1).unwrap());
+        for dtype in KvType::ALL {
+            let layout = KvLayout {
+                layers: 1,
+                kv_heads: 1,
+                head_dim,
+                types: KvTypes {
+                    keys: dtype,
+                    values: KvType::F32,
+                },
+            };
+            let run = |common: f32| {
+                let new_page = || Arc::new(KvPage::new(layout));
+                let mut pages: Vec<_> = (0..positions.div_ceil(PAGE)).map(|_| new_page()).collect();
+                let mut keys = keys.clone();
+                keys.column_mut(5).mapv_inplace(|x| x + common);
+                append(&compute, 0, &mut pages, 0, keys.view(), values.view());
+                let span = AttentionSpan {
+                    pages: &pages,
+                    start: positions - tokens,
+                    rows: 0..tokens,
+                };
+                attended(&compute, &attention, &[span], queries.view())
+            };
+            let tolerance = match dtype {
+                KvType::Q4_0 => 0.3,
+                KvType::F16 => 0.02,
+                _ => 0.01,
+            };
+            for (plain, moved) in run(0.0).iter().zip(&run(200.0)) {
+                let set = kernels.isa();
+                assert!(
+                    (plain - moved).abs() < tolerance,
+                    "{set} {dtype}: {plain} {moved}"
+                );
+            }
         }
     }
 }

@@ -79,7 +79,8 @@ pub use generator::{
 #[cfg(feature = "grammar")]
 pub use grammar::{Constraint, Grammar, GrammarCompiler, GrammarError};
 pub use model::{
-    Embedding, Model, ModelBuilder, Power, RopeKind, RopeOverride, Threads, UnknownRopeKind,
+    Embedding, LoadPhase, Model, ModelBuilder, Power, RopeKind, RopeOverride, Threads,
+    UnknownRopeKind,
 };
 pub use sampling::{
     LogitsProcessor, ProcessorError, SampledToken, Sampler, SamplingError, SamplingParams,

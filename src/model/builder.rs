@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use dino_core::{Observe, Requantize};
@@ -11,13 +10,14 @@ use dino_models::arch::{Architecture, LoadProgress, Loader, LoaderOptions, Regis
 use dino_models::encoder::Pooling;
 use dino_models::format::ModelFile;
 use dino_models::packed_file::PackedCache;
-use dino_models::tokenizer::{Tokenizer, VocabularyTokenizer};
-use dino_models::{CausalLm, Config, Int8, Residency};
+use dino_models::tokenizer::Tokenizer;
+use dino_models::{Config, Int8, Residency};
 
 use super::Model;
 use super::loaded::Inner;
 use super::placement::{cache_room, context_length, place};
 use super::power::Power;
+use super::reading::{self, Clock, LoadPhase, Reading};
 use super::rope_override::RopeOverride;
 use super::threads::Threads;
 use super::tuning::{Keep, Tuned};
@@ -261,9 +261,9 @@ impl ModelBuilder {
     /// the model ([`Error::VocabularyMismatch`]); if the model attends to fewer tokens than
     /// [`Self::context_length`] ([`Error::ContextLength`]).
     pub fn load(self, path: impl AsRef<Path>) -> Result<Model> {
-        let started = Instant::now();
-        let file = self.registry.open(path)?;
-        self.build(file, started)
+        let clock = Clock(Instant::now());
+        let (file, open) = clock.time("open", || self.registry.open(path));
+        self.build(file?, clock, vec![open])
     }
 
     /// Loads a model from a file that is open already, or that lies in memory.
@@ -271,7 +271,7 @@ impl ModelBuilder {
     /// # Errors
     /// As those of [`Self::load`].
     pub fn load_file(self, file: ModelFile) -> Result<Model> {
-        self.build(file, Instant::now())
+        self.build(file, Clock(Instant::now()), Vec::new())
     }
 
     fn kernels(&self) -> Result<&'static Kernels> {
@@ -283,7 +283,7 @@ impl ModelBuilder {
         })
     }
 
-    fn build(self, mut file: ModelFile, started: Instant) -> Result<Model> {
+    fn build(self, mut file: ModelFile, clock: Clock, mut done: Vec<LoadPhase>) -> Result<Model> {
         if let Some(rope) = &self.rope {
             rope.apply(&mut file)?;
         }
@@ -303,11 +303,18 @@ impl ModelBuilder {
             kv_types,
             residency: placement.residency,
             packed_cache: placement.packed_cache,
+            evicts: placement.evicts,
             ..self.options.clone()
         };
         let pooling = Pooling::read(&file.metadata)?.unwrap_or_default();
         let mut loader = Loader::new(&file, &compute, options);
-        let (language_model, tokenizer) = self.read(&file, &mut loader)?;
+        let tokenizer = self.tokenizer.as_ref();
+        let reading = reading::read(&self.registry, &file, &mut loader, tokenizer, clock)?;
+        let Reading {
+            language_model,
+            tokenizer,
+            phases,
+        } = reading;
         let packed_cache = check_packed(loader.finish_packed(), placement.residency)?;
         let config = language_model.config();
         check_vocabulary(&file, &*tokenizer, config)?;
@@ -324,7 +331,9 @@ impl ModelBuilder {
                 limit,
             });
         }
+        done.extend(phases);
         Ok(Model::new(Inner {
+            phases: done,
             end_of_generation: (0..tokenizer.vocab_size() as u32)
                 .filter(|&token| tokenizer.is_end_of_generation(token))
                 .collect(),
@@ -339,7 +348,7 @@ impl ModelBuilder {
             registry: self.registry,
             compute,
             tuned,
-            load_time: started.elapsed(),
+            load_time: clock.0.elapsed(),
         }))
     }
 
@@ -349,31 +358,6 @@ impl ModelBuilder {
         let threads = self.power.threads(self.threads).count();
         let pool = ThreadPool::waiting(threads, self.power.waiting())?;
         Ok(Compute::of(kernels, pool))
-    }
-
-    /// Model and tokenizer, read side by side.
-    fn read(
-        &self,
-        file: &ModelFile,
-        loader: &mut Loader<'_>,
-    ) -> Result<(Box<dyn CausalLm>, Arc<dyn Tokenizer>)> {
-        let read = || match &self.tokenizer {
-            Some(tokenizer) => Ok(Arc::clone(tokenizer)),
-            None => VocabularyTokenizer::from_metadata(&file.metadata)
-                .map(|tokenizer| Arc::new(tokenizer) as Arc<dyn Tokenizer>),
-        };
-        thread::scope(|scope| {
-            let reader = thread::Builder::new().spawn_scoped(scope, read);
-            let language_model = self.registry.build(loader);
-            let tokenizer = match reader {
-                Ok(reader) => reader
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                // Some systems have no threads, or no more.
-                Err(_) => read(),
-            };
-            Ok((language_model?, tokenizer?))
-        })
     }
 }
 

@@ -11,8 +11,8 @@ use dino_models::packed_file::PackedCache;
 use dino_models::tokenizer::Tokenizer;
 use dino_models::{Adapter, AdapterBase, Cache, CausalLm, Config, ExpertStats, Registry};
 
-use super::ModelBuilder;
 use super::tuning::Tuned;
+use super::{LoadPhase, ModelBuilder};
 use crate::{ChatTemplate, Error, Result, SamplingParams};
 use dino_models::encoder::Pooling;
 
@@ -44,6 +44,7 @@ pub(super) struct Inner {
     pub(super) prompt_chunk: usize,
     pub(super) end_of_generation: Vec<u32>,
     pub(super) packed_cache: PackedCache,
+    pub(super) phases: Vec<LoadPhase>,
     pub(super) load_time: Duration,
 }
 
@@ -179,6 +180,11 @@ impl Model {
     /// What makes the vector of a text, as the file says.
     pub(super) fn pooling(&self) -> Pooling {
         self.0.pooling
+    }
+
+    /// What was done while it was loaded, and when: what overlaps, and what took long.
+    pub fn load_phases(&self) -> &[LoadPhase] {
+        &self.0.phases
     }
 
     /// How long loading took.

@@ -15,6 +15,8 @@ const SHARE: f64 = 0.9;
 pub(super) struct Placement {
     pub(super) residency: Residency,
     pub(super) packed_cache: Option<PathBuf>,
+    /// Whether the system has room for the whole file in its cache.
+    pub(super) evicts: bool,
 }
 
 /// What `asked` means for `file`. A budget is what the model may take, weights and cache together.
@@ -38,8 +40,10 @@ pub(super) fn place(
         (asked, _) => asked,
     };
     let needs_file = matches!(residency, Residency::Mapped | Residency::Streamed { .. });
+    let available = memory::available().unwrap_or(u64::MAX);
     Placement {
         residency,
+        evicts: weights as u64 > available,
         packed_cache: packed_cache.or_else(|| needs_file.then(|| beside(&file.path))),
     }
 }
@@ -91,7 +95,8 @@ mod tests {
             whole,
             Placement {
                 residency: Residency::Auto,
-                packed_cache: None
+                packed_cache: None,
+                evicts: false
             }
         );
         let streamed = place(Residency::Auto, Some(1 << 17), None, &file);

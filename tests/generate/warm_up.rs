@@ -113,3 +113,26 @@ fn a_tuning_that_cannot_be_kept_is_used_all_the_same() {
     assert_eq!(warm_up(&model).len(), 3);
     assert_eq!(warm_up(&model).len(), 2);
 }
+
+#[test]
+fn a_load_says_what_it_did_and_when() {
+    let folder = tempfile::tempdir().unwrap();
+    let packed = || Model::builder().packed_cache(folder.path().join("packed"));
+    for builder in [
+        Model::builder(),
+        Model::builder().mmap(false),
+        packed(),
+        packed(),
+    ] {
+        let model = load("gqa", builder);
+        let phases = model.load_phases();
+        let names: Vec<_> = phases.iter().map(|phase| phase.name).collect();
+        assert_eq!(names, ["open", "weights", "tokenizer", "pages"]);
+        for phase in phases {
+            let ordered = phase.start <= phase.end && phase.end <= model.load_time();
+            assert!(ordered, "{phase:?} of {:?}", model.load_time());
+            // Side by side, but nothing before the file is open.
+            assert!(phase.name == "open" || phase.start >= phases[0].end);
+        }
+    }
+}

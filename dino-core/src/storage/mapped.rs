@@ -110,6 +110,15 @@ impl MappedFile {
         let _ = range;
     }
 
+    /// As [`Self::release`], and lets the system's cache forget the pages, too, where that can be had.
+    pub(super) fn evict(&self, range: Range<usize>) {
+        self.release(range.clone());
+        #[cfg(target_os = "linux")]
+        if let Some(source) = &self.source {
+            forget(&source.file, range);
+        }
+    }
+
     /// Drops the whole pages inside `range`; the pages at its edges may hold a neighbour's bytes.
     pub(super) fn release(&self, range: Range<usize>) {
         const PAGE: usize = 4096;
@@ -128,6 +137,17 @@ impl MappedFile {
         #[cfg(not(unix))]
         let _ = (start, end);
     }
+}
+
+/// Lets the system's cache drop pages of a file that nobody has mapped.
+#[cfg(target_os = "linux")]
+fn forget(file: &File, range: Range<usize>) {
+    use std::os::fd::AsRawFd;
+    let (Ok(start), Ok(len)) = (range.start.try_into(), range.len().try_into()) else {
+        return;
+    };
+    // SAFETY: a hint about an open file; it touches no memory, and a refusal changes nothing but speed.
+    let _ = unsafe { libc::posix_fadvise(file.as_raw_fd(), start, len, libc::POSIX_FADV_DONTNEED) };
 }
 
 #[cfg(unix)]

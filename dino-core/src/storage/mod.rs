@@ -182,6 +182,14 @@ impl Storage {
         }
     }
 
+    /// As [`Self::release`], and lets the system's cache of files forget the bytes, too, on systems that can be told so: for
+    /// files that are larger than the cache, which would otherwise forget what is wanted next. Only for a file mapped whole.
+    pub fn evict(&self) {
+        if let Source::Mapped(file) = &self.source {
+            file.evict(self.range.clone());
+        }
+    }
+
     /// Lets the system drop the pages of these bytes from this process; a later read brings them back.
     /// Does nothing for owned bytes. Pages shared with a neighbouring slice stay.
     pub fn release(&self) {
@@ -219,6 +227,8 @@ mod tests {
         part.prefetch();
         assert_eq!(part.as_slice(), &bytes[100..15_100]);
         part.release();
+        assert_eq!(mapped.as_slice(), bytes);
+        part.evict();
         assert_eq!(mapped.as_slice(), bytes);
     }
 

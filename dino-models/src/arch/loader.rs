@@ -32,6 +32,9 @@ pub struct LoaderOptions {
     pub packed_cache: Option<PathBuf>,
     /// Where packed weights are while the model runs.
     pub residency: Residency,
+    /// Whether a streamed model's file is larger than what the system can keep of it: then what was let go of is to leave the
+    /// system's cache of files, too.
+    pub evicts: bool,
     /// Of the cache that the model will be run with: a streamed model leaves room for it.
     pub kv_types: KvTypes,
     /// Whether the bytes of tensors are read by ordinary reads rather than through the map of the file.
@@ -466,9 +469,24 @@ impl<'a> Loader<'a> {
         std::mem::take(&mut self.linear_shapes)
     }
 
+    /// Whether weights are packed from a map of the file, all of which there is room for.
+    pub fn packs_from_map(&self) -> bool {
+        let comes_and_goes = matches!(
+            self.options.residency,
+            Residency::Streamed { .. } | Residency::Unpacked
+        );
+        let is_packed = matches!(self.packed, PackedStore::Read(_));
+        !comes_and_goes && !is_packed && !self.options.read_tensors
+    }
+
     /// Where packed weights are while the model runs.
     pub(crate) fn residency(&self) -> Residency {
         self.options.residency
+    }
+
+    /// See [`LoaderOptions::evicts`].
+    pub(crate) fn evicts(&self) -> bool {
+        self.options.evicts
     }
 
     /// Types of the cache that the model will be run with.

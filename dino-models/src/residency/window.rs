@@ -20,6 +20,8 @@ pub(crate) struct Window {
     tables: Vec<Storage>,
     /// Bytes of the budget that are the cache's.
     cache: usize,
+    /// Whether the system's cache is to forget layers that were let go of.
+    evicts: bool,
 }
 
 /// Bytes that a streamed model may take, and what of them is not its layers'.
@@ -87,6 +89,7 @@ impl Window {
             experts,
             tables: Vec::new(),
             cache,
+            evicts: false,
         })
     }
 
@@ -96,6 +99,12 @@ impl Window {
             tables: tables.collect(),
             ..self
         }
+    }
+
+    /// For a system that has no room for the whole file: without it, the cache would keep what was read last, which is what is
+    /// wanted last, and forget layers that are to stay.
+    pub(crate) fn evicting(self, evicts: bool) -> Self {
+        Self { evicts, ..self }
     }
 
     /// Prepares to run `layer`: lets go of the one before it and asks for the next one.
@@ -154,7 +163,12 @@ impl Window {
     }
 
     fn release(&self, layer: usize) {
-        self.passing(layer).iter().for_each(Storage::release);
+        let forget = if self.evicts {
+            Storage::evict
+        } else {
+            Storage::release
+        };
+        self.passing(layer).iter().for_each(forget);
     }
 
     /// The bytes of a layer that does not stay.

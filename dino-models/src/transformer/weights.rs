@@ -115,7 +115,8 @@ impl Transformer {
                     fixed: head.byte_size(),
                     cache: cache_bytes(&config, loader, budget),
                 };
-                Some(Window::new(units, room)?.with_tables(tables.iter().cloned()))
+                let window = Window::new(units, room)?.evicting(loader.evicts());
+                Some(window.with_tables(tables.iter().cloned()))
             }
             _ => None,
         };

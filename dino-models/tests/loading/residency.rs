@@ -124,7 +124,13 @@ fn layers_that_come_and_go_give_the_same_bits() {
         "{least} of {whole} bytes: most layers come and go"
     );
     for budget in [least, least + whole / 4, 4 * whole] {
-        assert_eq!(run(&model, streamed(budget)).0, expected, "{budget}");
+        for evicts in [false, true] {
+            let options = LoaderOptions {
+                evicts,
+                ..streamed(budget)
+            };
+            assert_eq!(run(&model, options).0, expected, "{budget} {evicts}");
+        }
     }
 }
 

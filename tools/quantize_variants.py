@@ -63,18 +63,26 @@ def tensor_bytes(path):
 
 def folder(base, path):
     """The model as Hugging Face stores it."""
-    if path.exists():
+    if (path / "config.json").exists():
         return path
     import torch
     from reference import load_model, load_tokenizer, metadata
-    path.mkdir()
+    path.mkdir(exist_ok=True)
     load_tokenizer(base).save(str(path / "tokenizer.json"))
     data = metadata(base)
     special = {f"{name}_token": data["tokenizer.ggml.tokens"][data[f"tokenizer.ggml.{name}_token_id"]] for name in ("bos", "eos")}
     settings = {"tokenizer_class": "GPT2Tokenizer", "add_bos_token": bool(data.get("tokenizer.ggml.add_bos_token", False)),
                 "chat_template": data["tokenizer.chat_template"], **special}
     (path / "tokenizer_config.json").write_text(json.dumps(settings))
-    load_model(base).to(torch.float16).save_pretrained(path)
+    model = load_model(base)
+    # One that was read from GGUF says that it is quantized, and is not stored.
+    del model.config.quantization_config
+    plain = type(model)(model.config)
+    plain.load_state_dict(model.state_dict())
+    plain.to(torch.float16).save_pretrained(path)
+    config = json.loads((path / "config.json").read_text())
+    config.pop("_model_name_or_path", None)  # where the GGUF file was
+    (path / "config.json").write_text(json.dumps(config, indent=2))
     return path
 
 

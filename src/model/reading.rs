@@ -1,7 +1,6 @@
-//! Model, tokenizer and the file's pages, brought to memory side by side.
+//! Model and tokenizer, brought to memory side by side.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,8 +15,8 @@ use crate::Result;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadPhase {
-    /// What was done: `open`, reading the file's metadata; `weights`, packing or mapping them; `tokenizer`; `pages`, asking the
-    /// system to read the file ahead.
+    /// What was done: `open`, reading the file's metadata; `weights`, packing or mapping them, which brings the file's pages to
+    /// memory; `tokenizer`.
     pub name: &'static str,
     /// When it began.
     pub start: Duration,
@@ -61,25 +60,19 @@ pub(super) fn read(
                 .map(|tokenizer| Arc::new(tokenizer) as Arc<dyn Tokenizer>),
         })
     };
-    // Pages that are not in memory yet come while those before them are packed, and in larger pieces than one by one.
-    let stop = AtomicBool::new(!loader.packs_from_map());
-    let read_ahead = || clock.time("pages", || file.weights.prefetch(&stop)).1;
     thread::scope(|scope| {
         let reader = thread::Builder::new().spawn_scoped(scope, read);
-        let ahead = thread::Builder::new().spawn_scoped(scope, read_ahead);
         let (language_model, weights) = clock.time("weights", || registry.build(loader));
-        stop.store(true, Ordering::Relaxed);
         let (tokenizer, phase) = match reader {
             Ok(reader) => reader
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             Err(_) => read(),
         };
-        let ahead = ahead.ok().and_then(|ahead| ahead.join().ok());
         Ok(Reading {
             language_model: language_model?,
             tokenizer: tokenizer?,
-            phases: [weights, phase].into_iter().chain(ahead).collect(),
+            phases: vec![weights, phase],
         })
     })
 }

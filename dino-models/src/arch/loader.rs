@@ -469,16 +469,6 @@ impl<'a> Loader<'a> {
         std::mem::take(&mut self.linear_shapes)
     }
 
-    /// Whether weights are packed from a map of the file, all of which there is room for.
-    pub fn packs_from_map(&self) -> bool {
-        let comes_and_goes = matches!(
-            self.options.residency,
-            Residency::Streamed { .. } | Residency::Unpacked
-        );
-        let is_packed = matches!(self.packed, PackedStore::Read(_));
-        !comes_and_goes && !is_packed && !self.options.read_tensors
-    }
-
     /// Where packed weights are while the model runs.
     pub(crate) fn residency(&self) -> Residency {
         self.options.residency

@@ -239,17 +239,6 @@ impl Weights {
         files
     }
 
-    /// Asks the system to read the tensors' pages ahead, one tensor after the other, until `stop` is set. Does not count as
-    /// reading them, and does nothing where they are in memory.
-    pub fn prefetch(&self, stop: &AtomicBool) {
-        for (_, part) in self.sources() {
-            if stop.load(Ordering::Relaxed) {
-                return;
-            }
-            part.storage.prefetch();
-        }
-    }
-
     /// The names of all tensors, in order. Does not count as reading them.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.entries.keys().map(String::as_str)

@@ -12,6 +12,9 @@
 //! mean, propagated. With `--kl-base` a second model, the one that the first was made from, with an f32 cache, reads the same
 //! text beside it, and what both make of each token is compared: a model against itself shows what cache types cost.
 
+#[path = "shared/model_path.rs"]
+mod model_path;
+
 use std::error::Error;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
@@ -21,7 +24,8 @@ use std::time::Instant;
 
 use clap::Parser;
 use dino_llm::evaluate::{Divergence, Estimate, Summary, compare};
-use dino_llm::{EncodeOptions, Generator, Int8, KvType, Model, default_model};
+use dino_llm::{EncodeOptions, Generator, Int8, KvType, Model};
+use model_path::model_path;
 use serde_json::json;
 
 /// Prints the perplexity of a text, and its standard error.
@@ -85,12 +89,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let context = arguments.ctx as usize;
     let text = fs::read_to_string(&arguments.file)
         .map_err(|error| format!("{}: {error}", arguments.file.display()))?;
-    let cache = cache_types(arguments);
     let model = load(
         arguments,
-        &model_path(arguments.model.as_ref())?,
+        &model_path(arguments.model.as_deref())?,
         (arguments.int8.as_ref(), arguments.precise),
-        cache,
+        [arguments.cache_type_k, arguments.cache_type_v],
     )?;
     let chunks = chunks(&model, &text, context)?;
     let count = arguments
@@ -147,12 +150,6 @@ fn load(
         builder = builder.int8(int8.clone());
     }
     Ok(builder.load(path)?)
-}
-
-/// The types of keys and values that were asked for.
-fn cache_types(arguments: &Arguments) -> [Option<KvType>; 2] {
-    let default = arguments.precise.then_some(KvType::F32);
-    [arguments.cache_type_k, arguments.cache_type_v].map(|dtype| dtype.or(default))
 }
 
 /// Runs both models side by side over the chunks.
@@ -226,18 +223,6 @@ fn print_summary(summary: &Summary) {
         "RMS change of p, %",
         100.0 * summary.probability_change
     );
-}
-
-/// The file that was asked for, else the default model, which is fetched if it is not there.
-fn model_path(model: Option<&PathBuf>) -> dino_llm::Result<PathBuf> {
-    if let Some(path) = model {
-        return Ok(path.clone());
-    }
-    default_model::ensure(|progress| {
-        let percent = 100 * progress.done / progress.total.max(1);
-        let end = if percent == 100 { "\n" } else { "" };
-        eprint!("\rfetching the default model: {percent} %{end}");
-    })
 }
 
 /// The whole chunks of a text, each with the token in front that begins a text, where the model wants one.

@@ -18,6 +18,11 @@
 //! `--prune` zeroes weights (`wanda:0.5`, `magnitude:2:4`) or takes out whole layers, channels or heads (`layers:2`,
 //! `ffn:0.25`, `heads:0.34`), those that matter least; it may be given several times.
 
+#[path = "../shared/model_path.rs"]
+mod model_path;
+mod report;
+mod subject;
+
 use std::error::Error;
 use std::fs;
 use std::io::Write;
@@ -33,11 +38,8 @@ use dino_llm::dino_quant::prune::{Prune, Pruning};
 use dino_llm::quantize::{
     FileQuantizer, Int8Ranges, ScalingSource, Sensitivity, SensitivityOptions, tensor_facts,
 };
-use dino_llm::{ByteSize, CancelToken, DType, FileBeside, default_model};
-
-mod report;
-mod subject;
-
+use dino_llm::{ByteSize, CancelToken, DType, FileBeside};
+use model_path::model_path;
 use report::Bar;
 use subject::Subject;
 
@@ -151,7 +153,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let pruning = pruning(arguments)?;
-    let subject = Subject::new(arguments, model_path(arguments.model.as_ref())?)?;
+    let subject = Subject::new(arguments, model_path(arguments.model.as_deref())?)?;
     let file = subject.open()?;
     let calibration = subject.calibration()?;
     let (plan, fallbacks) = plan(arguments, &file, calibration.as_ref())?;
@@ -234,18 +236,6 @@ fn on_interrupt() -> Result<CancelToken, Box<dyn Error>> {
     let token = cancel.clone();
     ctrlc::set_handler(move || token.cancel())?;
     Ok(cancel)
-}
-
-/// The file that was asked for, else the default model, which is fetched if it is not there.
-fn model_path(model: Option<&PathBuf>) -> dino_llm::Result<PathBuf> {
-    if let Some(path) = model {
-        return Ok(path.clone());
-    }
-    default_model::ensure(|progress| {
-        let percent = 100 * progress.done / progress.total.max(1);
-        let end = if percent == 100 { "\n" } else { "" };
-        eprint!("\rfetching the default model: {percent} %{end}");
-    })
 }
 
 fn read(path: &Path) -> Result<String, String> {

@@ -134,12 +134,8 @@ impl Loading {
         if let Some(rope) = self.rope.scaling() {
             builder = builder.rope_scaling(rope);
         }
-        Ok(with_progress(self.with_cache_types(builder)))
-    }
-
-    fn with_cache_types(&self, builder: ModelBuilder) -> ModelBuilder {
-        let default = self.precise.then_some(KvType::F32);
-        builder.kv_cache_types(self.cache_type_k.or(default), self.cache_type_v.or(default))
+        let builder = builder.kv_cache_types(self.cache_type_k, self.cache_type_v);
+        Ok(with_progress(builder))
     }
 }
 

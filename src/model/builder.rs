@@ -101,8 +101,8 @@ impl ModelBuilder {
     }
 
     /// Stores keys and values of past tokens as this type; the default, also called `None`, is 16 bits in the form that
-    /// the processor multiplies fastest: bf16 where it multiplies pairs of them, else f16. [`Model::kv_cache_types`] says
-    /// which it is, and `docs/numerics.md` what each type costs.
+    /// the processor multiplies fastest: bf16 where it multiplies pairs of them, else f16; f32 with [`Self::precise`].
+    /// [`Model::kv_cache_types`] says which it is, and `docs/numerics.md` what each type costs.
     #[must_use]
     pub fn kv_cache_type(self, both: impl Into<Option<KvType>>) -> Self {
         let both = both.into();
@@ -148,7 +148,7 @@ impl ModelBuilder {
         }
     }
 
-    /// Multiplies quantized weights by f32 activations. By default activations are rounded to 8 bits on the way, which
+    /// Multiplies quantized weights by f32 activations, and stores keys and values as f32 unless a type is asked for. By default activations are rounded to 8 bits on the way, which
     /// is several times faster; `docs/numerics.md` says what it costs.
     #[must_use]
     pub fn precise(mut self, precise: bool) -> Self {
@@ -295,7 +295,10 @@ impl ModelBuilder {
             ..
         } = self.options.clone();
         let placement = place(residency, self.memory_budget, packed_cache, &file);
-        let usual = compute.kernels.kv_type();
+        let usual = match self.options.precise {
+            true => KvType::F32,
+            false => compute.kernels.kv_type(),
+        };
         let [keys, values] = self.kv_types.map(|dtype| dtype.unwrap_or(usual));
         let kv_types = KvTypes { keys, values };
         let options = LoaderOptions {

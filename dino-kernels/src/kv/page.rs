@@ -64,7 +64,7 @@ impl KvLayout {
 /// [`PAGE`] consecutive positions of one sequence: keys and values of every layer and head.
 ///
 /// Each layer and head has a tile of its own, a plane of keys and one of values, so that attention walks memory in
-/// order. Where keys are [centered](KvType::is_centered), the first key follows as bf16, and the plane holds what keys
+/// order. Where keys are centered, the first key follows as bf16, and the plane holds what keys
 /// differ by from it. Memory is taken only when positions are written.
 #[derive(Clone, Debug)]
 pub struct KvPage {

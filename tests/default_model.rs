@@ -239,13 +239,13 @@ fn the_usual_path_has_nearly_the_distributions_of_transformers() {
     assert_top_1(
         usual(),
         &golden::<Transformers>("default_model").greedy,
-        0.25,
+        0.3,
     );
 }
 
 #[test]
 fn the_usual_path_chooses_as_llama_cpp_does() {
-    assert_top_1(usual(), &golden::<LlamaCpp>("llamacpp_greedy").greedy, 0.25);
+    assert_top_1(usual(), &golden::<LlamaCpp>("llamacpp_greedy").greedy, 0.3);
 }
 
 /// The sets that take long prompts to bf16.

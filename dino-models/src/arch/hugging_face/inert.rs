@@ -3,6 +3,7 @@
 /// Each with what is inside of it.
 pub(super) const INERT: &[&str] = &[
     // Who wrote the file, how, and where from.
+    "_model_name_or_path",
     "_name_or_path",
     "transformers_version",
     "transformers.js_config",

@@ -154,13 +154,7 @@ fn text_part(model: HuggingFace) -> HuggingFace {
         .default("query_pre_attn_scalar", 256_u64)
         .default("max_position_embeddings", 131_072_u64)
         .default("rope_local_base_freq", 10_000.0)
-        .prefix("language_model.model.", "model.")
-        .prefix("language_model.lm_head.", "lm_head.")
-        .prefix("model.language_model.", "model.")
-        .other_part("vision_tower.")
-        .other_part("multi_modal_projector.")
-        .other_part("model.vision_tower.")
-        .other_part("model.multi_modal_projector.");
+        .beside_vision();
     OTHERS.into_iter().fold(model, HuggingFace::inert)
 }
 

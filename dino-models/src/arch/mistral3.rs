@@ -58,13 +58,7 @@ fn text_part(model: HuggingFace) -> HuggingFace {
     let model = model
         .nested("text_config")
         .only("model_type", &["ministral3"])
-        .prefix("language_model.model.", "model.")
-        .prefix("language_model.lm_head.", "lm_head.")
-        .prefix("model.language_model.", "model.")
-        .other_part("vision_tower.")
-        .other_part("multi_modal_projector.")
-        .other_part("model.vision_tower.")
-        .other_part("model.multi_modal_projector.");
+        .beside_vision();
     OTHERS.into_iter().fold(model, HuggingFace::inert)
 }
 

@@ -417,6 +417,19 @@ impl HuggingFace {
         self
     }
 
+    /// Names of the tensors of a model that also sees, as `transformers` 4 and 5 give them: those of the part for text lose what
+    /// stands before them, those of the tower for images and of what joins it to the text are left alone.
+    #[must_use]
+    pub fn beside_vision(self) -> Self {
+        self.prefix("language_model.model.", "model.")
+            .prefix("language_model.lm_head.", "lm_head.")
+            .prefix("model.language_model.", "model.")
+            .other_part("vision_tower.")
+            .other_part("multi_modal_projector.")
+            .other_part("model.vision_tower.")
+            .other_part("model.multi_modal_projector.")
+    }
+
     /// Changes the model's tensors whose names end in `end`, behind the changes that were asked for before.
     #[must_use]
     pub fn change(mut self, end: &'static str, change: Change) -> Self {

@@ -83,17 +83,8 @@ impl Kernels {
 
     /// Runs a task of bf16. Tasks that run at once must not share groups of one output.
     pub(crate) fn bf16(&self, task: &Bf16Task<'_>) {
-        assert_eq!(
-            task.weight.lanes(),
-            self.lanes(),
-            "weight packed for these kernels"
-        );
-        assert_eq!(task.weight.columns(), task.input.columns(), "in_features");
-        assert_eq!(task.input.tokens(), task.output.tokens(), "tokens");
-        assert!(
-            task.groups.end <= task.weight.groups(),
-            "groups of the weight"
-        );
+        let input = [task.input.tokens(), task.input.columns()];
+        self.check_product(task.weight, &task.groups, input, task.output);
         assert!(!task.weight.is_int8(), "a weight of blocks or floats");
         if task.weight.is_unpacked() {
             return in_parts(task.weight, task.groups.clone(), |weight, groups| {

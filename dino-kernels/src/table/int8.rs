@@ -94,17 +94,8 @@ impl Kernels {
 
     /// Runs an int8 task. Tasks that run at once must not share groups of one output.
     pub(crate) fn int8(&self, task: &Int8Task<'_>) {
-        assert_eq!(
-            task.weight.lanes(),
-            self.lanes(),
-            "weight packed for these kernels"
-        );
-        assert_eq!(task.weight.columns(), task.input.columns(), "in_features");
-        assert_eq!(task.input.tokens(), task.output.tokens(), "tokens");
-        assert!(
-            task.groups.end <= task.weight.groups(),
-            "groups of the weight"
-        );
+        let input = [task.input.tokens(), task.input.columns()];
+        self.check_product(task.weight, &task.groups, input, task.output);
         // SAFETY: detection as above; shapes were checked, and views of the weight check their own.
         unsafe { (self.int8.multiply)(task) }
     }

@@ -77,19 +77,31 @@ impl Kernels {
         unsafe { (self.linear.quantize_row)(source, blocks) }
     }
 
-    /// Runs a quantized task. Tasks that run at once must not share groups of one output.
-    pub(crate) fn quantized(&self, task: &QuantizedTask<'_>) {
+    /// Makes sure of what every product of `input`, `[tokens, columns]`, with groups of a weight relies on.
+    ///
+    /// # Panics
+    /// If the weight was packed for other kernels, or they do not fit.
+    pub(super) fn check_product(
+        &self,
+        weight: &PackedWeight,
+        groups: &Range<usize>,
+        [tokens, columns]: [usize; 2],
+        output: &Output<'_>,
+    ) {
         assert_eq!(
-            task.weight.lanes(),
+            weight.lanes(),
             self.linear.lanes,
             "weight packed for these kernels"
         );
-        assert_eq!(task.weight.columns(), task.input.columns(), "in_features");
-        assert_eq!(task.input.tokens(), task.output.tokens(), "tokens");
-        assert!(
-            task.groups.end <= task.weight.groups(),
-            "groups of the weight"
-        );
+        assert_eq!(weight.columns(), columns, "in_features");
+        assert_eq!(tokens, output.tokens(), "tokens");
+        assert!(groups.end <= weight.groups(), "groups of the weight");
+    }
+
+    /// Runs a quantized task. Tasks that run at once must not share groups of one output.
+    pub(crate) fn quantized(&self, task: &QuantizedTask<'_>) {
+        let input = [task.input.tokens(), task.input.columns()];
+        self.check_product(task.weight, &task.groups, input, task.output);
         if task.weight.is_sparse() {
             return self.sparse(task);
         }

@@ -148,8 +148,9 @@ impl ModelBuilder {
         }
     }
 
-    /// Multiplies quantized weights by f32 activations, and stores keys and values as f32 unless a type is asked for. By default activations are rounded to 8 bits on the way, which
-    /// is several times faster; `docs/numerics.md` says what it costs.
+    /// Multiplies quantized weights by f32 activations, and stores keys and values as f32 unless a type is asked for. By
+    /// default activations are rounded to 8 bits on the way, which is several times faster; `docs/numerics.md` says what
+    /// it costs.
     #[must_use]
     pub fn precise(mut self, precise: bool) -> Self {
         self.options.precise = precise;
@@ -159,8 +160,8 @@ impl ModelBuilder {
     /// Gives a text the same logits, to the bit, however its prompt is cut and whatever else is computed beside it.
     ///
     /// Everywhere but on processors with AMX that is so by itself. There, by default, prompts of 32 tokens and more are
-    /// multiplied in bf16, which is several times faster than what single tokens get; `docs/numerics.md` says how far
-    /// apart the two are.
+    /// multiplied in bf16, which should be several times faster than what single tokens get (it was never timed);
+    /// `docs/numerics.md` says how far apart the two are.
     #[must_use]
     pub fn reproducible(self, reproducible: bool) -> Self {
         Self {
